@@ -1,0 +1,39 @@
+"""fewshot: episodic few-shot learning benchmarks whose numbers can be believed.
+
+A bank holds images, a sampler draws tasks from it, a learner turns tasks into scores, an evaluation
+turns scores into a leaderboard row.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+# Imported on first use: the leaderboard and `--help` must not wait for torch.
+_PUBLIC = {
+    "Bank": "fewshot.data.bank",
+    "open_dataset": "fewshot.data.catalog",
+    "dataset_names": "fewshot.data.catalog",
+    "Protocol": "fewshot.episodes.protocol",
+    "Episodes": "fewshot.episodes.episodes",
+    "EpisodeSampler": "fewshot.episodes.sampler",
+    "Conv4": "fewshot.backbones.conv4",
+    "PrototypeHead": "fewshot.heads.prototype",
+    "CrossEntropy": "fewshot.losses.cross_entropy",
+    "Learner": "fewshot.learners.learner",
+    "MetricLearner": "fewshot.learners.metric_learner",
+    "TrainingSettings": "fewshot.training.meta_train",
+    "meta_train": "fewshot.training.meta_train",
+    "evaluate": "fewshot.evaluation.meta_test",
+    "FewshotError": "fewshot.errors",
+}
+__all__ = [*_PUBLIC, "__version__"]
+
+
+def __getattr__(name: str):
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'fewshot' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,149 @@
+"""A configuration turned into the objects of a run."""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import hydra
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from fewshot.cli.typed import plain, typed
+from fewshot.data.bank import Bank
+from fewshot.data.dataset import DataSet
+from fewshot.episodes.protocol import Protocol
+from fewshot.errors import FewshotError
+from fewshot.learners.learner import Learner
+
+# Keys that say where things lie or what is done with a run, and change no number in it.
+_NOT_NUMBERS = ("mode", "name", "checkpoint", "resume", "output", "leaderboard", "hydra", "experiment")
+
+
+def make(node: DictConfig, where: str, **extra: Any) -> Any:
+    """Instantiate the `_target_` of a node; what cannot be made is one line that names the node."""
+    if "_target_" not in (node or {}):
+        raise FewshotError(f"{where} has no _target_; choose one of the files in conf/{where}/")
+    try:
+        return instantiate(node, **extra)
+    except InstantiationException as error:
+        cause = error.__cause__
+        while cause is not None and not isinstance(cause, FewshotError) and cause.__cause__ is not None:
+            cause = cause.__cause__
+        if isinstance(cause, FewshotError):
+            raise cause from error
+        detail = cause if cause is not None else str(error).splitlines()[0]
+        raise FewshotError(f"{where}: cannot make {node._target_}: {detail}") from error
+
+
+def make_optimizer(config: DictConfig) -> Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]:
+    """Parameters to an optimiser, tried on one parameter so that a bad value is refused here."""
+    optimizer = make(config.optimizer, "optimizer")
+    try:
+        optimizer([nn.Parameter(torch.zeros(1))])
+    except (TypeError, ValueError, InstantiationException) as error:
+        values = {key: value for key, value in plain(config.optimizer).items() if not key.startswith("_")}
+        raise FewshotError(f"optimizer: {config.optimizer._target_} refuses {values}: {str(error).splitlines()[0]}") from error
+    return optimizer
+
+
+def make_dataset(config: DictConfig) -> DataSet:
+    """The data set of `data=`."""
+    dataset = make(config.data, "data")
+    if not isinstance(dataset, DataSet):
+        raise FewshotError(f"data: {config.data._target_} made a {type(dataset).__name__}, expected a fewshot.data.dataset.DataSet")
+    return dataset
+
+
+def make_protocol(config: DictConfig, part: str) -> Protocol:
+    """The protocol of `episodes.train`, `episodes.val` or `episodes.test`."""
+    return typed(Protocol, config.episodes[part], f"episodes.{part}")
+
+
+def make_learner(config: DictConfig, bank: Bank) -> Learner:
+    """Backbone, head and loss composed; initial weights are those of `seed`.
+
+    Args:
+        config: the whole configuration.
+        bank: tells the backbone how many channels and pixels to expect.
+    """
+    torch.manual_seed(config.seed)
+    _, channels, height, _ = bank.items.shape
+    parts = {
+        "backbone": make(config.backbone, "backbone", channels=channels, image_size=height),
+        "head": make(config.head, "head"),
+        "loss": make(config.loss, "loss"),
+    }
+    learner = make(config.learner, "learner", **parts)
+    if not isinstance(learner, Learner):
+        raise FewshotError(f"learner: {config.learner._target_} made a {type(learner).__name__}, expected a Learner")
+    return learner
+
+
+def describe(node: DictConfig) -> str:
+    """A part's name for a row: its file's name and what differs from its defaults, such as `prototype(distance=cosine)`."""
+    target = str(node._target_)
+    module, _, name = target.rpartition(".")
+    short = module.rpartition(".")[2] if target.startswith("fewshot.") else name
+    parameters = inspect.signature(hydra.utils.get_object(target)).parameters
+    changed = [
+        f"{key}={value}"
+        for key, value in plain(node).items()
+        if not key.startswith("_") and not (key in parameters and parameters[key].default == value)
+    ]
+    return f"{short}({', '.join(changed)})" if changed else short
+
+
+def numbers_only(config: DictConfig) -> dict:
+    """The part of a configuration that decides the numbers of a run, as plain JSON."""
+    content = {key: value for key, value in plain(config).items() if key not in _NOT_NUMBERS}
+    content["data"] = {key: value for key, value in content["data"].items() if key not in ("root", "prepared", "download")}
+    return content
+
+
+def config_hash(config: DictConfig) -> str:
+    """sha256 of `numbers_only`: equal hashes are the same experiment."""
+    text = json.dumps(numbers_only(config), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def run_name(config: DictConfig) -> str:
+    """`name`, or one made of data, head, backbone and training protocol."""
+    if config.name:
+        return str(config.name)
+    train = make_protocol(config, "train")
+    data = str(config.data._target_).rpartition(".")[0].rpartition(".")[2]
+    parts = [data, describe(config.head).partition("(")[0], describe(config.backbone).partition("(")[0]]
+    return "-".join([*parts, f"{train.way}w{train.shot_text.replace(',', '+')}s"])
+
+
+def with_checkpoint(config: DictConfig, stored: dict, overrides: list[str]) -> DictConfig:
+    """The configuration of a test: that of the checkpoint, with what the command line gives on top.
+
+    Args:
+        config: composed of the command line.
+        stored: the configuration that the checkpoint carries.
+        overrides: the command line's overrides, `key=value` each.
+    """
+    keys = [text.lstrip("+~").partition("=")[0] for text in overrides]
+    if "experiment" in keys:
+        return config
+    merged = OmegaConf.create(stored)
+    OmegaConf.set_struct(config, False)
+    for top in _NOT_NUMBERS:
+        merged[top] = config.get(top)
+    # Where files lie is a matter of this machine, not of the one that trained.
+    for key in keys:
+        if "." not in key.partition("@")[0] and key in config:
+            merged[key] = config[key]
+    for key in keys:
+        if "." in key:
+            OmegaConf.update(merged, key, OmegaConf.select(config, key))
+    for key in ("root", "prepared"):
+        if key in config.data and key in merged.data:
+            merged.data[key] = config.data[key]
+    return merged

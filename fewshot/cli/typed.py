@@ -1,0 +1,67 @@
+"""Configuration nodes to typed values, with errors that name the key."""
+
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fewshot.errors import FewshotError
+
+T = TypeVar("T")
+
+
+def plain(node: Any, where: str = "the configuration") -> Any:
+    """A configuration node as plain Python, interpolations resolved."""
+    try:
+        return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+    except OmegaConfBaseException as error:
+        raise FewshotError(f"{where}: {str(error).splitlines()[0]}") from error
+
+
+def typed(cls: type[T], node: DictConfig | Mapping, where: str) -> T:
+    """Make the dataclass `cls` of a configuration node.
+
+    Raises:
+        FewshotError: an unknown key, a value of another type, or what `cls` itself refuses.
+    """
+    values = plain(node, where)
+    if not isinstance(values, Mapping):
+        raise FewshotError(f"{where}={values!r}; expected keys and values such as {where}.{fields(cls)[0].name}=...")
+    hints = typing.get_type_hints(cls)
+    ready = {}
+    for key, value in values.items():
+        if key not in hints:
+            close = difflib.get_close_matches(str(key), hints, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(hints)}"
+            raise FewshotError(f"unknown key {where}.{key}; {hint}")
+        ready[key] = _fitting(value, hints[key], f"{where}.{key}")
+    try:
+        return cls(**ready)
+    except FewshotError as error:
+        text = str(error)
+        raise FewshotError(text if text.startswith(where) else f"{where}: {text}") from error
+
+
+def _fitting(value: Any, hint: Any, where: str) -> Any:
+    union = typing.get_origin(hint) in (types.UnionType, typing.Union)
+    allowed = typing.get_args(hint) if union else (hint,)
+    allowed = tuple(typing.get_origin(kind) or kind for kind in allowed)
+    if isinstance(value, list) and tuple in allowed:
+        return tuple(value)
+    if isinstance(value, bool):
+        fits = bool in allowed
+    elif isinstance(value, int) and int not in allowed:
+        fits = float in allowed or str in allowed
+        value = float(value) if float in allowed else str(value)
+    else:
+        fits = isinstance(value, allowed)
+    if not fits:
+        names = {int: "a whole number", float: "a number", str: "text", bool: "true or false", tuple: "a list", type(None): "null"}
+        expected = " or ".join(names.get(kind, kind.__name__) for kind in allowed)
+        raise FewshotError(f"{where}={value!r}; expected {expected}")
+    return value

@@ -1,0 +1,136 @@
+"""`Bank`: all items of one split in one tensor, sorted by class."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from fewshot.errors import FewshotError
+
+
+@dataclass(frozen=True, eq=False)
+class Bank:
+    """The items of one split, on one device.
+
+    Args:
+        items: uint8 images `[n, c, h, w]` or float features `[n, d]`, sorted by class.
+        labels: int64 `[n]`, ascending, the values `0..classes-1`, every class present.
+        class_names: one name per class.
+        class_attributes: optional float `[classes, a]`, one description per class.
+        name: the data set's name, for rows and messages.
+        split: the split's name.
+        pipeline: the name of the way from files to pixels; numbers of different pipelines do not compare.
+        mean: per channel mean of the pixels in 0..1, subtracted when images become floats.
+        std: per channel standard deviation, divided by.
+
+    Raises:
+        FewshotError: the parts do not fit each other.
+    """
+
+    items: Tensor
+    labels: Tensor
+    class_names: Sequence[str]
+    class_attributes: Tensor | None = None
+    name: str = "bank"
+    split: str = "all"
+    pipeline: str = "none"
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    _known_fingerprint: str | None = field(default=None, repr=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "class_names", tuple(self.class_names))
+        where = f"bank {self.name}/{self.split}"
+        if self.items.ndim not in (2, 4) or len(self.items) == 0:
+            raise FewshotError(f"{where}: items of shape {tuple(self.items.shape)}; expected [n, c, h, w] or [n, d], n > 0")
+        if self.items.ndim == 4 and self.items.dtype != torch.uint8:
+            raise FewshotError(f"{where}: images of type {self.items.dtype}; expected uint8")
+        if self.items.ndim == 2 and not self.items.is_floating_point():
+            raise FewshotError(f"{where}: features of type {self.items.dtype}; expected floating point")
+        if self.labels.shape != self.items.shape[:1] or self.labels.dtype != torch.int64:
+            raise FewshotError(f"{where}: labels must be int64 [{len(self.items)}], got {self.labels.dtype} {tuple(self.labels.shape)}")
+        steps = self.labels.diff()
+        if int(self.labels[0]) != 0 or bool(((steps != 0) & (steps != 1)).any()):
+            raise FewshotError(f"{where}: labels must ascend from 0 without gaps; sort the items by class")
+        if int(self.labels[-1]) + 1 != len(self.class_names):
+            raise FewshotError(f"{where}: {len(self.class_names)} class names for {int(self.labels[-1]) + 1} classes")
+        if self.class_attributes is not None and len(self.class_attributes) != len(self.class_names):
+            raise FewshotError(f"{where}: {len(self.class_attributes)} rows of attributes for {len(self.class_names)} classes")
+        if self.is_images:
+            channels = self.items.shape[1]
+            for part in ("mean", "std"):
+                value = tuple(float(v) for v in getattr(self, part)) or ((0.0,) if part == "mean" else (1.0,)) * channels
+                if len(value) != channels:
+                    raise FewshotError(f"{where}: {part} has {len(value)} values for {channels} channels")
+                object.__setattr__(self, part, value)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @property
+    def is_images(self) -> bool:
+        """Whether the items are images (and not features)."""
+        return self.items.ndim == 4
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def device(self) -> torch.device:
+        return self.items.device
+
+    @cached_property
+    def counts(self) -> Tensor:
+        """Items per class, int64 `[classes]`, on the CPU."""
+        return torch.bincount(self.labels.cpu(), minlength=self.num_classes)
+
+    @cached_property
+    def offsets(self) -> Tensor:
+        """Index of the first item of each class, int64 `[classes]`, on the CPU."""
+        return torch.cumsum(self.counts, 0) - self.counts
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 of shape, type, items, labels and class names: equal content, equal fingerprint."""
+        return self._known_fingerprint or content_fingerprint(self.items, self.labels, self.class_names)
+
+    def to(self, device: torch.device | str) -> "Bank":
+        """The same bank on `device`; itself if it is there already."""
+        device = torch.device(device)
+        if device == self.device:
+            return self
+        attributes = None if self.class_attributes is None else self.class_attributes.to(device)
+        return self.replacing(
+            items=self.items.to(device),
+            labels=self.labels.to(device),
+            class_attributes=attributes,
+            _known_fingerprint=self.fingerprint,
+        )
+
+    def with_features(self, features: Tensor) -> "Bank":
+        """A bank of the same classes whose items are `features` `[n, d]`.
+
+        Item i of the new bank is what a backbone made of item i of this one, so both give the same
+        episodes for the same protocol.
+        """
+        return self.replacing(items=features, mean=(), std=(), _known_fingerprint=None)
+
+    def replacing(self, **changes) -> "Bank":
+        """A copy with some parts replaced."""
+        parts = {f: getattr(self, f) for f in self.__dataclass_fields__}
+        return Bank(**(parts | changes))
+
+
+def content_fingerprint(items: Tensor, labels: Tensor, class_names: Sequence[str]) -> str:
+    """sha256 over a header (shape, type, names) and the raw bytes of items and labels."""
+    items, labels = items.cpu().contiguous(), labels.cpu().contiguous()
+    header = {"shape": list(items.shape), "dtype": str(items.dtype), "class_names": list(class_names)}
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True, ensure_ascii=False).encode())
+    digest.update(memoryview(items.numpy()).cast("B"))
+    digest.update(memoryview(labels.numpy()).cast("B"))
+    return digest.hexdigest()

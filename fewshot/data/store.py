@@ -1,0 +1,128 @@
+"""A bank on disk: `items.npy`, `labels.npy` and `bank.json` in one folder, opened memory-mapped."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fewshot.data.bank import Bank
+from fewshot.errors import FewshotError
+
+FORMAT = "fewshot-bank"
+VERSION = 1
+_DESCRIPTION = "bank.json"
+
+
+def save_bank(bank: Bank, folder: Path | str) -> None:
+    """Write `bank` to `folder`: the whole of it appears at once, or nothing.
+
+    Raises:
+        FewshotError: the place cannot be written to, or holds something that is not a bank.
+    """
+    folder = Path(folder)
+    if folder.exists() and not (folder / _DESCRIPTION).is_file():
+        raise FewshotError(f"{folder} exists and is not a prepared bank; move it away or choose another folder")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.unfinished-"))
+    except OSError as error:
+        raise FewshotError(f"cannot write {folder}: {error.strerror or error}; choose a folder that can be written to") from error
+    try:
+        arrays = {"items": bank.items, "labels": bank.labels}
+        if bank.class_attributes is not None:
+            arrays["class_attributes"] = bank.class_attributes
+        for name, tensor in arrays.items():
+            np.save(temporary / f"{name}.npy", tensor.cpu().contiguous().numpy(), allow_pickle=False)
+        description = {
+            "format": FORMAT,
+            "version": VERSION,
+            "name": bank.name,
+            "split": bank.split,
+            "pipeline": bank.pipeline,
+            "mean": list(bank.mean),
+            "std": list(bank.std),
+            "fingerprint": bank.fingerprint,
+            "files": {name: _file_facts(temporary / f"{name}.npy") for name in arrays},
+            "class_names": list(bank.class_names),
+        }
+        text = json.dumps(description, indent=1, ensure_ascii=False) + "\n"
+        (temporary / _DESCRIPTION).write_text(text, encoding="utf-8")
+        temporary.chmod(0o755)
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def open_bank(folder: Path | str, check: bool = True) -> Bank:
+    """Open the bank in `folder`, its arrays memory-mapped.
+
+    Args:
+        folder: what `save_bank` wrote.
+        check: read the files through once and compare them with their checksums (about a second
+            per gigabyte); without it only sizes and shapes are compared.
+
+    Raises:
+        FewshotError: the folder holds no bank, or one that is damaged, truncated or foreign.
+    """
+    folder = Path(folder)
+    again = "delete the folder and prepare it again"
+    try:
+        description = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FewshotError(f"{folder} holds no prepared bank (no {_DESCRIPTION}); prepare it first") from error
+    except (OSError, ValueError) as error:
+        raise FewshotError(f"{folder / _DESCRIPTION} cannot be read ({error}); {again}") from error
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        raise FewshotError(f"{folder / _DESCRIPTION} does not describe a {FORMAT}; it was written by something else")
+    if description.get("version") != VERSION:
+        raise FewshotError(f"{folder} has bank version {description.get('version')}, this fewshot reads {VERSION}; {again}")
+    try:
+        arrays = {name: _open_array(folder / f"{name}.npy", facts, check) for name, facts in description["files"].items()}
+        bank = Bank(
+            items=torch.from_numpy(arrays["items"]),
+            labels=torch.from_numpy(arrays["labels"]),
+            class_names=description["class_names"],
+            class_attributes=torch.from_numpy(arrays["class_attributes"]) if "class_attributes" in arrays else None,
+            name=description["name"],
+            split=description["split"],
+            pipeline=description["pipeline"],
+            mean=tuple(description["mean"]),
+            std=tuple(description["std"]),
+            _known_fingerprint=description["fingerprint"],
+        )
+    except FewshotError as error:
+        raise FewshotError(f"{error}; {again}") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise FewshotError(f"{folder / _DESCRIPTION} lacks or garbles {error}; {again}") from error
+    return bank
+
+
+def is_prepared(folder: Path | str) -> bool:
+    """Whether `folder` holds a finished bank (not whether it is undamaged)."""
+    return (Path(folder) / _DESCRIPTION).is_file()
+
+
+def _file_facts(path: Path) -> dict:
+    with open(path, "rb") as file:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _open_array(path: Path, facts: dict, check: bool) -> np.ndarray:
+    if not path.is_file():
+        raise FewshotError(f"{path} is missing")
+    size = path.stat().st_size
+    if size != facts["bytes"]:
+        raise FewshotError(f"{path} is damaged: {size} bytes, expected {facts['bytes']}")
+    if check and _file_facts(path)["sha256"] != facts["sha256"]:
+        raise FewshotError(f"{path} is damaged: its checksum is not the one it was written with")
+    try:
+        # Mode "c": pages are read on demand, and nothing done to the tensor reaches the file.
+        return np.load(path, mmap_mode="c", allow_pickle=False)
+    except ValueError as error:
+        raise FewshotError(f"{path} is damaged: {error}") from error

@@ -1,0 +1,47 @@
+"""The machine: which device, what it is called, and how the CPU is made fast."""
+
+import ctypes
+import os
+import platform
+from functools import cache
+
+import torch
+
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+
+
+@cache
+def keep_freed_memory() -> bool:
+    """Tell glibc to keep large freed blocks instead of giving them back to the kernel.
+
+    Each training step frees and asks again for activations of many megabytes; by default every one
+    of them is a new mapping whose pages fault one by one. The process keeps its peak memory instead.
+
+    Returns:
+        Whether the C library took the advice; False where it is not glibc.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    gigabyte = 1 << 30
+    return bool(mallopt(_M_MMAP_THRESHOLD, gigabyte) and mallopt(_M_TRIM_THRESHOLD, 2 * gigabyte - 1) and mallopt(_M_TOP_PAD, 64 << 20))
+
+
+def best_device() -> torch.device:
+    """The accelerator where there is one, else the CPU."""
+    return torch.device(torch.accelerator.current_accelerator() or "cpu") if torch.accelerator.is_available() else torch.device("cpu")
+
+
+def device_name(device: torch.device | str) -> str:
+    """What a row says about where it ran, such as `cpu x2` or the name of a GPU."""
+    device = torch.device(device)
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "cpu":
+        return f"cpu x{torch.get_num_threads()}"
+    return device.type
+
+
+def cpu_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

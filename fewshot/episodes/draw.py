@@ -1,0 +1,85 @@
+"""Vectorised draws from a counter-based generator: the random part of an episode.
+
+Every function works on many rows at once and is exact: uniform over what it says, whatever the
+number of rows drawn together.
+"""
+
+import numpy as np
+from scipy.special import gammaincinv
+
+
+def uniforms(key: int, start: int, count: int, width: int) -> np.ndarray:
+    """Rows `start..start+count` of an endless table of uniform numbers in [0, 1), `width` per row.
+
+    The table depends on `key` (128 bits) alone. Philox makes four words per tick of its counter, so a row is a
+    whole number of ticks and any row can be reached without drawing those before it.
+    """
+    ticks = -(-width // 4)
+    generator = np.random.Philox(key=key, counter=start * ticks)
+    words = generator.random_raw(count * ticks * 4).reshape(count, ticks * 4)[:, :width]
+    return (words >> np.uint64(11)) * 2.0**-53
+
+
+def distinct_width(smallest: int, largest: int, take: int) -> int:
+    """How many uniform numbers `distinct` needs per row."""
+    return 2 * take if _few_of_many(smallest, take) else largest
+
+
+def distinct(u: np.ndarray, sizes: np.ndarray, smallest: int, take: int) -> np.ndarray:
+    """For each row, `take` different numbers of `range(sizes[row])`, in uniformly random order.
+
+    Args:
+        u: uniform numbers `[rows, distinct_width(smallest, largest, take)]`.
+        sizes: int `[rows]`.
+        smallest: a lower bound of `sizes` that is the same in every call that must agree.
+        take: how many; where a row has fewer items, its surplus columns are not valid.
+
+    Returns:
+        int64 `[rows, take]`.
+    """
+    if not _few_of_many(smallest, take):
+        keys = np.where(np.arange(u.shape[1]) < sizes[:, None], u, 2.0)
+        return np.argsort(keys, axis=1, kind="stable")[:, :take]
+    # Floyd's algorithm: a uniform subset at a cost that does not grow with the size of the range;
+    # its order is not uniform, so a random permutation of the subset follows.
+    chosen = np.empty((len(u), take), dtype=np.int64)
+    for column in range(take):
+        top = sizes - take + column
+        guess = (u[:, column] * (top + 1)).astype(np.int64)
+        taken = (chosen[:, :column] == guess[:, None]).any(axis=1)
+        chosen[:, column] = np.where(taken, top, guess)
+    return np.take_along_axis(chosen, np.argsort(u[:, take : 2 * take], axis=1, kind="stable"), axis=1)
+
+
+def _few_of_many(smallest: int, take: int) -> bool:
+    return smallest >= 4 * take
+
+
+def dirichlet_counts(u: np.ndarray, alpha: float, total: int, caps: np.ndarray) -> np.ndarray:
+    """For each row, whole numbers that sum to `total`, in proportions drawn from Dirichlet(alpha).
+
+    Rounded by largest remainder; what exceeds a cap goes to the other columns in their proportions.
+
+    Args:
+        u: uniform numbers `[rows, n]`.
+        alpha: concentration, the same for all columns.
+        total: what each row sums to.
+        caps: int `[rows, n]`, most that a column may hold; each row sums to at least `total`.
+
+    Returns:
+        int64 `[rows, n]`.
+    """
+    gamma = gammaincinv(alpha, u)
+    weights = np.maximum(gamma, np.finfo(float).tiny)
+    counts = np.zeros(u.shape, dtype=np.int64)
+    left = np.full(len(u), total)
+    while left.any():
+        share = np.where(counts < caps, weights, 0.0)
+        ideal = left[:, None] * (share / np.maximum(share.sum(axis=1, keepdims=True), np.finfo(float).tiny))
+        more = np.floor(ideal).astype(np.int64)
+        by_remainder = np.argsort(more - ideal, axis=1, kind="stable")
+        extra = np.arange(u.shape[1]) < (left - more.sum(axis=1))[:, None]
+        np.put_along_axis(more, by_remainder, np.take_along_axis(more, by_remainder, axis=1) + extra, axis=1)
+        counts += np.minimum(more, caps - counts)
+        left = total - counts.sum(axis=1)
+    return counts

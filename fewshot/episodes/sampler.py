@@ -1,0 +1,194 @@
+"""`EpisodeSampler`: episode i of a bank and a protocol, as a pure function."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fewshot.augment.pixels import gather_images
+from fewshot.data.bank import Bank
+from fewshot.episodes.draw import dirichlet_counts, distinct, distinct_width, uniforms
+from fewshot.episodes.episodes import Episodes
+from fewshot.episodes.protocol import Protocol
+from fewshot.errors import FewshotError
+
+_BLOCK = 128
+
+
+@dataclass(frozen=True, eq=False)
+class EpisodeIndices:
+    """What was drawn for B consecutive episodes: positions in the bank, on the CPU.
+
+    Args:
+        classes: int64 `[B, N]`, class ids; label j of a task is `classes[:, j]`.
+        support: int64 `[B, S]`, item indices, class by class.
+        query: int64 `[B, Q]`, item indices, in shuffled order.
+        query_labels: int64 `[B, Q]`.
+    """
+
+    classes: np.ndarray
+    support: np.ndarray
+    query: np.ndarray
+    query_labels: np.ndarray
+
+    def __getitem__(self, rows: slice) -> "EpisodeIndices":
+        return EpisodeIndices(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+
+class EpisodeSampler:
+    """Draws the episodes of `protocol` from `bank`.
+
+    Episode i depends on the protocol (its seed among it), on i and on the bank's class sizes, and on
+    nothing else: not on the batch it is drawn in, the device, the worker or the rank. Two banks
+    with equal class sizes (images, and features made of them) give the same indices.
+    `protocol.episodes` bounds nothing here: any episode can be asked for.
+
+    Args:
+        bank: where items come from.
+        protocol: what an episode is.
+        augment: optional, `(images [n, c, h, w], generator) -> images`, applied to image episodes.
+        channels_last: memory layout of image episodes.
+
+    Raises:
+        FewshotError: the bank has too few classes, or a class too few items, for the protocol.
+    """
+
+    def __init__(
+        self,
+        bank: Bank,
+        protocol: Protocol,
+        augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+        channels_last: bool = False,
+    ):
+        self.bank, self.protocol = bank, protocol
+        self.augment, self.channels_last = augment, channels_last
+        self._counts, self._offsets = bank.counts.numpy(), bank.offsets.numpy()
+        _check_fit(bank, protocol)
+        fields = {k: v for k, v in protocol.as_dict().items() if k != "episodes"}
+        self._key = int.from_bytes(hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).digest()[:16], "little")
+        self._smallest, largest = int(self._counts.min()), int(self._counts.max())
+        n, shots = protocol.way, np.array(protocol.shots)
+        most_queries = protocol.query if protocol.dirichlet is None else protocol.query_size
+        self._take = min(int(shots.max()) + most_queries, largest)
+        self._widths = {
+            "classes": distinct_width(bank.num_classes, bank.num_classes, n),
+            "items": n * distinct_width(self._smallest, largest, self._take),
+            "counts": 0 if protocol.dirichlet is None else n,
+            "order": protocol.query_size,
+        }
+        self._block: tuple[int, EpisodeIndices] | None = None
+
+    def indices(self, start: int, count: int) -> EpisodeIndices:
+        """Episodes `start..start+count` as indices into the bank."""
+        rows = max(1, 2**22 // sum(self._widths.values()))
+        if count > rows:
+            parts = [self._draw(s, min(rows, start + count - s)) for s in range(start, start + count, rows)]
+            return EpisodeIndices(
+                *(np.concatenate([getattr(p, f) for p in parts]) for f in EpisodeIndices.__dataclass_fields__)
+            )
+        # A training loop asks for a few episodes at a time, in order: draw a block and cut slices.
+        block, offset = divmod(start, _BLOCK)
+        if offset + count > _BLOCK:
+            return self._draw(start, count)
+        if self._block is None or self._block[0] != block:
+            self._block = (block, self._draw(block * _BLOCK, _BLOCK))
+        return self._block[1][offset : offset + count]
+
+    def episodes(self, start: int, count: int, generator: torch.Generator | None = None) -> Episodes:
+        """Episodes `start..start+count` with their items, on the bank's device.
+
+        Args:
+            start: number of the first episode.
+            count: how many (B).
+            generator: random numbers for `augment`; by default seeded with protocol seed and `start`.
+        """
+        drawn, device = self.indices(start, count), self.bank.device
+        b, s = drawn.support.shape
+        index = torch.from_numpy(np.concatenate([drawn.support.ravel(), drawn.query.ravel()])).to(device)
+        if self.bank.is_images:
+            bank = self.bank
+            items = gather_images(bank.items, index, bank.mean, bank.std, self.channels_last)
+            if self.augment is not None:
+                if generator is None:
+                    generator = torch.Generator(device).manual_seed((self._key + start) % 2**63)
+                items = self.augment(items, generator)
+        else:
+            items = self.bank.items.index_select(0, index)
+        labels = np.repeat(np.arange(self.protocol.way), self.protocol.shots)
+        return Episodes(
+            support=items[: b * s].unflatten(0, (b, s)),
+            support_labels=torch.from_numpy(np.broadcast_to(labels, (b, s)).copy()).to(device),
+            query=items[b * s :].unflatten(0, drawn.query.shape),
+            query_labels=torch.from_numpy(drawn.query_labels.copy()).to(device),
+            classes=torch.from_numpy(drawn.classes.copy()).to(device),
+        )
+
+    def _draw(self, start: int, count: int) -> EpisodeIndices:
+        protocol, n = self.protocol, self.protocol.way
+        u = uniforms(self._key, start, count, sum(self._widths.values()))
+        u_classes, u_items, u_counts, u_order = np.split(u, np.cumsum(list(self._widths.values()))[:-1], axis=1)
+
+        all_classes = self.bank.num_classes
+        classes = distinct(u_classes, np.full(count, all_classes), all_classes, n)
+        sizes = self._counts[classes]
+        picked = distinct(u_items.reshape(count * n, -1), sizes.ravel(), self._smallest, self._take)
+        items = self._offsets[classes][:, :, None] + picked.reshape(count, n, -1)
+
+        shots = np.array(protocol.shots)
+        if protocol.dirichlet is None:
+            queries = np.full((count, n), protocol.query)
+        else:
+            queries = dirichlet_counts(u_counts, protocol.dirichlet, protocol.query_size, sizes - shots)
+        position = np.arange(self._take)
+        first, last = shots[None, :, None], (shots + queries)[:, :, None]
+        in_support = np.broadcast_to(position < first, items.shape)
+        in_query = (position >= first) & (position < last)
+
+        order = np.argsort(u_order, axis=1, kind="stable")
+        labels = np.broadcast_to(np.arange(n)[:, None], items.shape)
+        return EpisodeIndices(
+            classes=classes,
+            support=items[in_support].reshape(count, -1),
+            query=np.take_along_axis(items[in_query].reshape(count, -1), order, axis=1),
+            query_labels=np.take_along_axis(labels[in_query].reshape(count, -1), order, axis=1),
+        )
+
+
+def episodes_sha256(sampler: EpisodeSampler) -> str:
+    """sha256 of the item indices of all `protocol.episodes` episodes, support before query, as int64."""
+    digest, total = hashlib.sha256(), sampler.protocol.episodes
+    for start in range(0, total, _BLOCK):
+        drawn = sampler.indices(start, min(_BLOCK, total - start))
+        digest.update(np.concatenate([drawn.support, drawn.query], axis=1).astype("<i8").tobytes())
+    return digest.hexdigest()
+
+
+def _check_fit(bank: Bank, protocol: Protocol) -> None:
+    where = f"{bank.name}/{bank.split}"
+    if bank.num_classes < protocol.way:
+        raise FewshotError(f"way={protocol.way}, but {where} has {bank.num_classes} classes; use a smaller way")
+    counts = bank.counts.numpy()
+    least = int(counts.argmin())
+    if protocol.dirichlet is None:
+        needed, what = max(protocol.shots) + protocol.query, f"shot {protocol.shot_text} + query {protocol.query}"
+        if counts[least] < needed:
+            raise FewshotError(
+                f"{what} needs {needed} items per class, but class {bank.class_names[least]!r} of {where} has "
+                f"{counts[least]}; use fewer shots or queries, or leave such classes out"
+            )
+        return
+    if counts[least] < max(protocol.shots):
+        raise FewshotError(
+            f"shot {protocol.shot_text} needs more items than the {counts[least]} of class "
+            f"{bank.class_names[least]!r} of {where}; use fewer shots, or leave such classes out"
+        )
+    room = int(np.sort(counts)[: protocol.way].sum()) - protocol.support_size
+    if room < protocol.query_size:
+        raise FewshotError(
+            f"{protocol} needs {protocol.query_size} query items, but the {protocol.way} smallest classes of {where} "
+            f"have {room} besides the support; use fewer queries"
+        )

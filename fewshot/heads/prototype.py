@@ -1,0 +1,66 @@
+"""The prototype head of Prototypical Networks (Snell et al., 2017)."""
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+
+from fewshot.distances.cosine import cosine_similarity
+from fewshot.distances.euclidean import squared_euclidean
+from fewshot.episodes.episodes import Episodes
+from fewshot.errors import FewshotError
+
+
+def prototypes(support: Float[Tensor, "b s d"], labels: Int64[Tensor, "b s"], way: int) -> Float[Tensor, "b n d"]:
+    """The mean support feature of each class; classes may have different numbers of shots.
+
+    Source: Snell et al. 2017, equation 1.
+    """
+    member = one_hot(labels, way).to(support.dtype)
+    return member.transpose(1, 2) @ support / member.sum(1).unsqueeze(-1)
+
+
+class PrototypeHead(nn.Module):
+    """Scores a query by its nearness to the prototype of each class.
+
+    Logits are `-||x - p||^2 / temperature` (`euclidean`) or `cos(x, p) / temperature` (`cosine`).
+    The paper has temperature 1 for both; cosine needs about 0.1 to train well.
+
+    Args:
+        distance: `euclidean` (squared) or `cosine`.
+        temperature: divides the logits, more than 0.
+        learn_temperature: train the temperature with the backbone, from that start.
+
+    Raises:
+        FewshotError: unknown distance or a temperature that is not positive.
+
+    Source: Snell et al., Prototypical Networks for Few-shot Learning, 2017, equations 1 and 2.
+    """
+
+    transductive = False
+
+    def __init__(self, distance: str = "euclidean", temperature: float = 1.0, learn_temperature: bool = False):
+        super().__init__()
+        if distance not in ("euclidean", "cosine"):
+            raise FewshotError(f"head.distance={distance!r}; expected euclidean or cosine")
+        if not temperature > 0:
+            raise FewshotError(f"head.temperature={temperature}; expected more than 0")
+        self.distance = distance
+        # The logarithm keeps a learned temperature positive.
+        log_temperature = torch.tensor(float(temperature)).log()
+        if learn_temperature:
+            self.log_temperature = nn.Parameter(log_temperature)
+        else:
+            self.register_buffer("log_temperature", log_temperature)
+
+    def forward(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
+        """Features of a batch of tasks to logits `[B, Q, N]`."""
+        centres = prototypes(episodes.support, episodes.support_labels, episodes.way)
+        if self.distance == "cosine":
+            scores = cosine_similarity(episodes.query, centres)
+        else:
+            scores = -squared_euclidean(episodes.query, centres)
+        return scores / self.log_temperature.exp()
+
+    def extra_repr(self) -> str:
+        return f"distance={self.distance}, temperature={self.log_temperature.exp().item():g}"

@@ -1,0 +1,58 @@
+"""`Learner`: what can be meta-trained and scored."""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from fewshot.episodes.episodes import Episodes
+
+
+class TrainingLoss(NamedTuple):
+    """What one batch of training tasks gave.
+
+    Args:
+        total: scalar to minimise.
+        parts: named scalars, without gradient, for the training curve.
+        accuracy: share of right query predictions in 0..1, without gradient.
+    """
+
+    total: Float[Tensor, ""]
+    parts: dict[str, Tensor]
+    accuracy: Float[Tensor, ""]
+
+
+class Learner(nn.Module, ABC):
+    """A module with two verbs over a batch of tasks.
+
+    `predict` is one pure call: support and queries in, logits out; no state is kept between calls.
+    A learner that scores features which do not depend on the task says so with
+    `scores_frozen_features` and has `embed` and `predict_features` too: evaluation then embeds a
+    split once instead of embedding each episode.
+    """
+
+    @property
+    def transductive(self) -> bool:
+        """Whether a query's prediction depends on the other queries."""
+        return False
+
+    @property
+    def scores_frozen_features(self) -> bool:
+        return False
+
+    @abstractmethod
+    def training_loss(self, episodes: Episodes) -> TrainingLoss:
+        """Loss of a batch of image episodes."""
+
+    @abstractmethod
+    def predict(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
+        """Logits (or log-probabilities) of the queries of image episodes."""
+
+    def embed(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
+        """Features of images, the same in every task."""
+        raise NotImplementedError(f"{type(self).__name__} does not score frozen features")
+
+    def predict_features(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
+        """Logits of the queries of episodes of features."""
+        raise NotImplementedError(f"{type(self).__name__} does not score frozen features")

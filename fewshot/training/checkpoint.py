@@ -1,0 +1,71 @@
+"""Checkpoints and weights as safetensors: tensors and JSON, and nothing that could run code."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from fewshot.errors import FewshotError
+from fewshot.files import replacing
+
+_TREE = "fewshot_tree"
+
+
+def save_tree(path: Path | str, tree: Any) -> None:
+    """Write nested dicts, lists, numbers, strings and tensors to `path`, atomically.
+
+    Integer keys of dicts (an optimiser's state has them) come back as integers.
+    """
+    tensors: dict[str, Tensor] = {}
+    text = json.dumps(_pack(tree, tensors))
+    # An empty file of tensors is not valid; the marker keeps the writer simple.
+    tensors["_"] = torch.zeros(1)
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={_TREE: text})
+
+
+def load_tree(path: Path | str, device: torch.device | str = "cpu") -> Any:
+    """Read what `save_tree` wrote.
+
+    Raises:
+        FewshotError: the file is missing, damaged or was written by something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FewshotError(f"no checkpoint at {path}; give the path of a .safetensors file that a run wrote")
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            text = (file.metadata() or {}).get(_TREE)
+            if text is None:
+                raise FewshotError(f"{path} was not written by fewshot; give a .safetensors file of a run")
+            return _unpack(json.loads(text), file)
+    except (SafetensorError, ValueError, OSError) as error:
+        raise FewshotError(f"{path} is damaged or no checkpoint ({error}); use another one") from error
+
+
+def _pack(node: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(node, Tensor):
+        name = str(len(tensors))
+        # A copy of its own: safetensors refuses tensors that share memory, and strided layouts.
+        tensors[name] = node.detach().cpu().contiguous().clone()
+        return {"tensor": name}
+    if isinstance(node, dict):
+        return {"dict": [[key, _pack(value, tensors)] for key, value in node.items()]}
+    if isinstance(node, list | tuple):
+        return {"list": [_pack(value, tensors) for value in node]}
+    return {"value": node}
+
+
+def _unpack(node: Any, file) -> Any:
+    (kind, content), *_ = node.items()
+    if kind == "tensor":
+        return file.get_tensor(content)
+    if kind == "dict":
+        return {key: _unpack(value, file) for key, value in content}
+    if kind == "list":
+        return [_unpack(value, file) for value in content]
+    return content

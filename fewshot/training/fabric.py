@@ -1,0 +1,74 @@
+"""Device, precision and processes, by Lightning Fabric."""
+
+import warnings
+from dataclasses import dataclass
+
+import torch
+from lightning_fabric import Fabric
+
+from fewshot.device import cpu_cores, keep_freed_memory
+from fewshot.errors import FewshotError
+
+_PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Where and in what numbers training runs.
+
+    Args:
+        accelerator: `auto` takes a GPU where there is one; or `cpu`, `cuda` (`gpu`), `mps`.
+        devices: how many processes with a device each; more than one trains data-parallel (DDP).
+        precision: `32`, `bf16` or `16` (mixed precision; 16 needs a GPU).
+        channels_last: memory layout of images and convolutions; the same function, faster on CPUs and tensor cores.
+        compile: run the backbone through `torch.compile`.
+        threads: CPU threads per process; null takes the cores there are.
+        deterministic: refuse operations whose result may differ from run to run on a GPU.
+    """
+
+    accelerator: str = "auto"
+    devices: int = 1
+    precision: str = "32"
+    channels_last: bool = True
+    compile: bool = False
+    threads: int | None = None
+    deterministic: bool = False
+
+
+def make_fabric(trainer: Trainer) -> Fabric:
+    """A launched Fabric for `trainer`, with the CPU set up to be fast.
+
+    Raises:
+        FewshotError: unknown precision or accelerator, no such device here, or 16-bit floats on a CPU.
+    """
+    if str(trainer.precision) not in _PRECISIONS:
+        raise FewshotError(f"trainer.precision={trainer.precision}; expected one of {', '.join(_PRECISIONS)}")
+    gpu_here = torch.accelerator.is_available()
+    accelerator = "cuda" if trainer.accelerator == "gpu" else trainer.accelerator
+    if accelerator not in ("auto", "cpu", "cuda", "mps"):
+        raise FewshotError(f"trainer.accelerator={accelerator}; expected auto, cpu, cuda or mps")
+    if (accelerator == "cuda" and not torch.cuda.is_available()) or (accelerator == "mps" and not torch.backends.mps.is_available()):
+        raise FewshotError(f"trainer.accelerator={trainer.accelerator}, but no such device is here; use auto or cpu")
+    if accelerator == "auto" and not gpu_here:
+        accelerator = "cpu"
+    if trainer.precision == "16" and accelerator == "cpu":
+        raise FewshotError("trainer.precision=16 needs a GPU; use 32 or bf16 on a CPU")
+    if trainer.devices < 1:
+        raise FewshotError(f"trainer.devices={trainer.devices}; expected at least 1")
+    if accelerator == "cuda" and trainer.devices > torch.cuda.device_count():
+        raise FewshotError(f"trainer.devices={trainer.devices}, but {torch.cuda.device_count()} GPUs are here")
+    keep_freed_memory()
+    if trainer.threads is not None or trainer.devices > 1:
+        torch.set_num_threads(trainer.threads or max(1, cpu_cores() // trainer.devices))
+    torch.use_deterministic_algorithms(trainer.deterministic)
+    with warnings.catch_warnings():
+        # Fabric advises on files and environments that are none of a user's concern here.
+        warnings.simplefilter("ignore")
+        fabric = Fabric(
+            accelerator=accelerator,
+            devices=trainer.devices,
+            precision=_PRECISIONS[trainer.precision],
+            strategy="ddp" if trainer.devices > 1 else "auto",
+        )
+        fabric.launch()
+    return fabric

@@ -1,0 +1,70 @@
+"""What a person sees while a learner trains: a bar on a terminal, plain lines elsewhere."""
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class TrainingProgress:
+    """Shows loss, accuracy and episodes per second of a training run; a context manager.
+
+    Args:
+        total: episodes of the whole run.
+        done: episodes behind us already, for a resumed run.
+        enabled: False shows nothing (other ranks, notebooks that want silence).
+        console: where to print.
+    """
+
+    def __init__(self, total: int, done: int = 0, enabled: bool = True, console: Console | None = None):
+        self.total, self.start, self.enabled = total, done, enabled
+        self.console = console or Console()
+        self._bar = None
+        if enabled and self.console.is_terminal:
+            self._bar = Progress(
+                TextColumn("meta-train"),
+                BarColumn(),
+                TaskProgressColumn(),
+                TextColumn("{task.fields[text]}"),
+                TimeRemainingColumn(),
+                console=self.console,
+            )
+            self._task = self._bar.add_task("", total=total, completed=done, text="")
+
+    def __enter__(self) -> "TrainingProgress":
+        self._began = self._last_line = time.perf_counter()
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *error) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def rate(self, done: int) -> float:
+        """Episodes per second since the start of this process."""
+        return (done - self.start) / max(time.perf_counter() - self._began, 1e-9)
+
+    def tick(self, done: int) -> None:
+        """Move the bar."""
+        if self._bar:
+            self._bar.update(self._task, completed=done)
+
+    def row(self, row: dict) -> None:
+        """Show a row of the training curve."""
+        if not self.enabled:
+            return
+        done = row["episodes"]
+        text = f"loss {row['loss']:.4f}  acc {row['train_accuracy']:.2f}%  {self.rate(done):.1f} episodes/s"
+        validated = row.get("val_accuracy") is not None
+        if self._bar:
+            self._bar.update(self._task, completed=done, text=text)
+        due = time.perf_counter() - self._last_line >= _SECONDS_BETWEEN_LINES
+        if validated or (due and not self._bar) or (done >= self.total and not self._bar):
+            self._last_line = time.perf_counter()
+            if validated:
+                best = "  best so far" if row.get("best") else ""
+                text += f"  val {row['val_accuracy']:.2f} ± {row['val_ci95']:.2f}%{best}"
+            self.console.print(f"episode {done}/{self.total}  {text}", highlight=False, soft_wrap=True)

@@ -1,0 +1,42 @@
+"""Learning-rate schedules: a factor as a pure function of how many episodes are done.
+
+They keep no state, so a resumed run needs nothing but the episode count.
+"""
+
+import math
+
+
+class Constant:
+    """The base learning rate throughout."""
+
+    def __call__(self, done: int, total: int) -> float:
+        """Factor on the base rate after `done` of `total` episodes."""
+        return 1.0
+
+
+class StepDecay:
+    """Multiplied by `factor` every `every` episodes.
+
+    Halving every 2000 episodes is Snell et al. (2017), section 3.1.
+    """
+
+    def __init__(self, every: int = 2000, factor: float = 0.5):
+        self.every, self.factor = every, factor
+
+    def __call__(self, done: int, total: int) -> float:
+        """Factor on the base rate after `done` of `total` episodes."""
+        return self.factor ** (done // self.every)
+
+
+class Cosine:
+    """Half a cosine wave from 1 to `final`, after a linear rise over the first `warmup` episodes."""
+
+    def __init__(self, warmup: int = 0, final: float = 0.0):
+        self.warmup, self.final = warmup, final
+
+    def __call__(self, done: int, total: int) -> float:
+        """Factor on the base rate after `done` of `total` episodes."""
+        if done < self.warmup:
+            return (done + 1) / self.warmup
+        progress = min(1.0, (done - self.warmup) / max(1, total - self.warmup))
+        return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * progress))

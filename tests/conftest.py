@@ -1,0 +1,36 @@
+"""Shapes and types of every annotated function are checked while the tests run."""
+
+import os
+
+from jaxtyping import install_import_hook
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+# The modules whose public functions carry shapes; they must not be imported before this line.
+_SHAPED = ["augment", "backbones", "distances", "episodes.episodes", "heads", "learners", "losses"]
+_hook = install_import_hook([f"fewshot.{room}" for room in _SHAPED], "beartype.beartype")
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+from fewshot.data.bank import Bank  # noqa: E402
+
+
+def make_bank(classes=12, per_class=20, size=28, channels=1, noise=0.5, seed=0, counts=None, **parts) -> Bank:
+    """A bank of noisy random patterns: a class is a pattern, an item the pattern under noise."""
+    generator = torch.Generator().manual_seed(seed)
+    counts = counts or [per_class] * classes
+    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    patterns = torch.randint(0, 256, (len(counts), channels, size, size), generator=generator)
+    static = torch.randint(0, 256, (len(labels), channels, size, size), generator=generator)
+    items = ((1 - noise) * patterns[labels] + noise * static).to(torch.uint8)
+    return Bank(items, labels, [f"class {i}" for i in range(len(counts))], **parts)
+
+
+@pytest.fixture
+def bank() -> Bank:
+    return make_bank()
+
+
+@pytest.fixture
+def bank_of():
+    return make_bank
