@@ -1,0 +1,124 @@
+"""Omniglot (Lake et al. 2015), in torchvision's folder layout."""
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from fewshot.data.bank import Bank
+from fewshot.data.dataset import DataSet
+from fewshot.data.download import fetch_archives
+from fewshot.data.manifest import class_list, manifest
+from fewshot.errors import FewshotError
+
+_SIZE, _DRAWINGS = 28, 20
+_ROTATIONS = (0, 90, 180, 270)
+_LISTS = {
+    "vinyals": {"train": ["vinyals_train"], "val": ["vinyals_val"], "test": ["vinyals_test"], "trainval": ["vinyals_train", "vinyals_val"]},
+    "lake": {"train": ["lake_background"], "test": ["lake_evaluation"]},
+}
+
+
+class Omniglot(DataSet):
+    """1623 handwritten characters, 20 drawings each, as 28x28 images with ink = 1.
+
+    Reads `root/omniglot-py/images_background/<alphabet>/<character>/*.png` and `images_evaluation`
+    beside it (`root` may also be that folder itself), or downloads them.
+
+    Args:
+        root: folder with the files as the public has them.
+        prepared: folder in which prepared banks are kept.
+        split: `vinyals` (1028 / 172 / 423 characters in train / val / test, each of four rotations a
+            class of its own) or `lake` (background as train, evaluation as test, no rotations).
+        download: fetch missing archives, checked by their checksums.
+
+    Raises:
+        FewshotError: unknown split.
+
+    Source: pipeline and class lists of Snell et al. 2017; see data_manifests/omniglot/README.md.
+    """
+
+    name = "omniglot"
+
+    def __init__(self, root="data/raw", prepared="data/prepared", split: str = "vinyals", download: bool = True):
+        super().__init__(root, prepared)
+        if split not in _LISTS:
+            raise FewshotError(f"data.split={split}; expected one of {', '.join(_LISTS)}")
+        self.scheme, self.download = split, download
+        self.splits = tuple(_LISTS[split])
+
+    def characters(self, split: str) -> list[str]:
+        """`alphabet/character` of every character in a split, sorted."""
+        return sorted(name for part in _LISTS[self.scheme][split] for name in class_list("omniglot", part))
+
+    def recipe(self, split: str) -> dict:
+        names = hashlib.sha256("\n".join(self.characters(split)).encode()).hexdigest()
+        return {"pipeline": "omniglot28", "version": 1, "scheme": self.scheme, "split": split, "characters": names}
+
+    def build(self, split: str) -> Bank:
+        names = self.characters(split)
+        files = self._files(names, split)
+        with ThreadPoolExecutor() as pool:
+            drawings = np.stack(list(pool.map(_read, [path for name in names for path in files[name]])))
+        rotations = _ROTATIONS if self.scheme == "vinyals" else (0,)
+        # Nearest neighbour: the middle of each of the 28 cells of 3.75 pixels.
+        middle = ((np.arange(_SIZE) + 0.5) * drawings.shape[1] / _SIZE).astype(int)
+        turned = [np.rot90(drawings, angle // 90, axes=(1, 2))[:, middle][:, :, middle] for angle in rotations]
+        ink = np.stack(turned, axis=1).reshape(len(names), _DRAWINGS, len(rotations), _SIZE, _SIZE)
+        items = ink.transpose(0, 2, 1, 3, 4).reshape(-1, 1, _SIZE, _SIZE)
+        classes = [f"{name}/rot{angle:03d}" for name in names for angle in rotations]
+        return Bank(
+            items=torch.from_numpy(255 * items.astype(np.uint8)),
+            labels=torch.arange(len(classes)).repeat_interleave(_DRAWINGS),
+            class_names=classes if len(rotations) > 1 else names,
+            name=self.name,
+            split=split if self.scheme == "vinyals" else f"{self.scheme}-{split}",
+            pipeline="omniglot28",
+        )
+
+    def _files(self, names: list[str], split: str) -> dict[str, list[Path]]:
+        base = self._base()
+        found, missing, odd = {}, [], []
+        for name in names:
+            folders = [base / part / name for part in ("images_background", "images_evaluation")]
+            folder = next((f for f in folders if f.is_dir()), None)
+            if folder is None:
+                missing.append(name)
+                continue
+            found[name] = sorted(folder.glob("*.png"))
+            if len(found[name]) != _DRAWINGS:
+                odd.append(f"{name} ({len(found[name])} images, expected {_DRAWINGS})")
+        for problem, which in (("lacks the classes", missing), ("has incomplete classes", odd)):
+            if which:
+                more = f" and {len(which) - 3} more" if len(which) > 3 else ""
+                raise FewshotError(f"omniglot {split} in {base} {problem} {', '.join(which[:3])}{more}; unpack the archives again")
+        return found
+
+    def _base(self) -> Path:
+        """The folder that holds images_background; downloaded if it is nowhere."""
+        for base in (self.root / "omniglot-py", self.root):
+            if (base / "images_background").is_dir() or (base / "images_evaluation").is_dir():
+                return base
+        base = self.root / "omniglot-py"
+        if not self.download:
+            raise FewshotError(
+                f"omniglot is missing: no images_background in {base}; put torchvision's omniglot-py folder there or "
+                f"set data.root, or data.download=true"
+            )
+        fetch_archives(manifest("omniglot")["archives"], base, "omniglot")
+        return base
+
+
+def _read(path: Path) -> np.ndarray:
+    """The ink of one drawing, bool `[105, 105]`."""
+    try:
+        with Image.open(path) as image:
+            drawing = np.asarray(image.convert("L")) < 128
+    except (OSError, SyntaxError) as error:
+        raise FewshotError(f"{path} cannot be read as an image ({error}); unpack the archives again") from error
+    if drawing.shape != (105, 105):
+        raise FewshotError(f"{path} is {drawing.shape[1]}x{drawing.shape[0]} pixels, expected 105x105; unpack the archives again")
+    return drawing

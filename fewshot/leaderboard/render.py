@@ -1,0 +1,150 @@
+"""A ranked leaderboard as text."""
+
+import pandas as pd
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_NUMBERS = ("rank", "accuracy %", "episodes", "seed")
+_ESSENTIAL = ("rank", "accuracy %", "name", "note")
+# In the order in which they give way on a narrow terminal.
+_EXPENDABLE = ("seed", "episodes", "learner", "trained on", "backbone", "head")
+_NARROWEST_TEXT = 12
+
+
+def accuracy_text(accuracy: float, ci95: float) -> str:
+    """`98.12 ± 0.15`, or the mean alone where there is no interval."""
+    return f"{accuracy:.2f}" if pd.isna(ci95) else f"{accuracy:.2f} ± {ci95:.2f}"
+
+
+def question(row: pd.Series) -> str:
+    """What the rows of one group were asked, as a headline."""
+    uneven = "" if row["imbalance"] in ("none", "") else f" {row['imbalance']}"
+    known = not pd.isna(row["transductive"])
+    kind = ("transductive" if row["transductive"] else "inductive") if known else "inductive or not is not recorded"
+    leaks = ", pretraining saw test classes" if "leaks" in row["pretraining"] else ""
+    protocol = f"{row['way']}-way {row['shot']}-shot {row['query']}-query{uneven}"
+    return _one_line(f"{row['data']}/{row['split']} ({row['pipeline']}) {protocol}, {kind}{leaks}")
+
+
+def short_table(ranked: pd.DataFrame) -> pd.DataFrame:
+    """The columns that a person reads, all of them text, in the order of `ranked`."""
+    rows = [
+        {
+            "question": question(row),
+            "rank": row["rank"],
+            "accuracy %": accuracy_text(row["accuracy"], row["ci95"]),
+            "episodes": _one_line(row["episodes"]),
+            "name": _one_line(row["name"]),
+            "learner": _one_line(row["learner"]),
+            "head": _one_line(row["head"]),
+            "backbone": _one_line(row["backbone"]),
+            "trained on": _one_line(row["train_protocol"]) or "nothing",
+            "seed": _one_line(row["seed"]),
+            "note": row["note"],
+        }
+        for _, row in ranked.iterrows()
+    ]
+    return pd.DataFrame(rows, dtype="str")
+
+
+def print_tables(ranked: pd.DataFrame, console: Console) -> None:
+    """One table per group on the console, with as many columns as it has room for.
+
+    Where they do not all fit, columns that say the same in every row become a line below the table;
+    then text is folded; then columns are left out, and the line below says which. Numbers are never
+    cut: a console narrower than rank, accuracy and name gets lines that are longer than it.
+    """
+    for _, group in ranked.groupby("group", sort=False):
+        short = short_table(group)
+        console.print(Text(short["question"].iloc[0], style="bold"))
+        short = short.drop(columns=["question"] if short["note"].any() else ["question", "note"])
+        shown, remarks = _fit(short, console.width)
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False)
+        for name, width in shown.items():
+            number = name in _NUMBERS
+            table.add_column(
+                name, justify="right" if number else "left", no_wrap=number, min_width=width, overflow="fold"
+            )
+        for _, row in short.iterrows():
+            # Text, because a name may have what rich would take for markup.
+            table.add_row(*(Text(row[name]) for name in shown))
+        console.print(table, width=max(console.width, _table_width(shown)), crop=False)
+        for remark in remarks:
+            console.print(Text(remark, style="dim"))
+        console.print()
+
+
+def print_records(ranked: pd.DataFrame, console: Console) -> None:
+    """Every column of every row, one value a line."""
+    for _, row in ranked.iterrows():
+        console.print(Text(question(row), style="bold"))
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(no_wrap=True)
+        grid.add_column(overflow="fold")
+        for name, value in row.items():
+            grid.add_row(Text(_one_line(name)), Text(_one_line(value)))
+        console.print(grid)
+        console.print()
+
+
+def markdown(ranked: pd.DataFrame, all_columns: bool = False) -> str:
+    """GitHub-flavoured tables: one per group, or a single one with every column of every row."""
+    if all_columns:
+        return _markdown_table(ranked)
+    groups = (short_table(group) for _, group in ranked.groupby("group", sort=False))
+    return "\n".join(
+        f"**{_escaped(short['question'].iloc[0])}**\n\n{_markdown_table(short.drop(columns='question'))}"
+        for short in groups
+    )
+
+
+def as_csv(ranked: pd.DataFrame, all_columns: bool = False) -> str:
+    """A CSV of the short columns, or of every column with its numbers in full precision."""
+    frame = ranked if all_columns else short_table(ranked)
+    # The default line end of Python's csv makes it quote every kind of line break within a text.
+    return frame.to_csv(index=False, lineterminator="\r\n")
+
+
+def _fit(short: pd.DataFrame, width: int) -> tuple[dict[str, int], list[str]]:
+    """Columns to show, each with the least width it needs, and what the reader is told about the others."""
+    natural = {name: max(map(cell_len, [name, *short[name]])) for name in short}
+    shown, remarks = dict(natural), []
+    if _table_width(shown) > width:
+        same = {name: short[name].iloc[0] for name in short if name not in _ESSENTIAL and short[name].nunique() == 1}
+        shown = {name: least for name, least in shown.items() if name not in same}
+        if same:
+            rows = "all rows: " if len(short) > 1 else ""
+            remarks.append(rows + ", ".join(f"{name} {value}" for name, value in same.items()))
+    shown = {name: least if name in _NUMBERS else min(least, _NARROWEST_TEXT) for name, least in shown.items()}
+    hidden = []
+    for name in _EXPENDABLE:
+        if name in shown and _table_width(shown) > width:
+            del shown[name]
+            hidden.append(name)
+    if hidden:
+        remarks.append(f"no room for: {', '.join(hidden)}; --format csv has them")
+    return shown, remarks
+
+
+def _table_width(columns: dict[str, int]) -> int:
+    return sum(columns.values()) + 3 * len(columns)
+
+
+def _markdown_table(frame: pd.DataFrame) -> str:
+    lines = ["| " + " | ".join(map(_escaped, frame)) + " |", "|" + " --- |" * len(frame.columns)]
+    lines += ["| " + " | ".join(map(_escaped, row)) + " |" for row in frame.itertuples(index=False, name=None)]
+    return "\n".join(lines) + "\n"
+
+
+def _escaped(value: object) -> str:
+    return _one_line(value).replace("\\", "\\\\").replace("|", "\\|")
+
+
+def _one_line(value: object) -> str:
+    """A value as text without anything that moves the cursor; nothing for what is missing."""
+    if not isinstance(value, str):
+        return "" if pd.isna(value) else str(value)
+    return "".join(c if c.isprintable() else " " if c.isspace() else ascii(c)[1:-1] for c in value)

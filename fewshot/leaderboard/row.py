@@ -1,0 +1,87 @@
+"""`Row`: one line of a leaderboard."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Row:
+    """One meta-test, with all that is needed to believe, repeat and compare it.
+
+    Args:
+        when: UTC, ISO 8601, to the second.
+        name: of the run.
+        data: name of the data set.
+        split: the part of it that was tested.
+        pipeline: how its images were made from files; other pipelines are other images.
+        bank_fingerprint: sha256 of the images and labels.
+        backbone: what embeds an image; parameters that differ from their defaults stand in brackets.
+        pretraining: data the backbone saw before meta-training, or `none`; a word such as
+            `imagenet1k (leaks novel classes)` keeps the row apart from those that saw no test class.
+        learner: what was trained and scored, written as `backbone`.
+        head: features to scores, written as `backbone`.
+        loss: what training minimised, written as `backbone`.
+        transductive: whether the queries of an episode were used jointly.
+        train_protocol: episodes trained on, such as `5-way 1-shot 15-query`; empty without training.
+        way: classes of a test episode.
+        shot: support items of each class, `1`, or `1,5,5` for one number per class.
+        query: query items per class; the mean over classes where they are imbalanced.
+        imbalance: of the query items over classes, `none` or `dirichlet(alpha)`.
+        episodes: how many were tested.
+        episodes_sha256: hash of all drawn indices; equal hashes are identical tasks.
+        test_seed: chooses the test episodes.
+        seed: of initial weights and training episodes.
+        accuracy: mean over episodes, percent.
+        ci95: half-width of its 95% interval, percent points; NaN for a single episode.
+        ci_type: `t` is Student's t over episodes, which leaves out training variance.
+        seconds: of the meta-test, embedding included.
+        episodes_per_second: of the meta-test, embedding included.
+        device: what computed, by its model name.
+        precision: numbers it computed in, such as `32-true`.
+        fewshot_version: of this package.
+        torch_version: of torch.
+        git_commit: of the checkout; empty outside one.
+        git_dirty: whether files differed from that commit; None when unknown.
+        config_hash: sha256 of the configuration that decides the numbers.
+        run: path of the run's folder.
+    """
+
+    when: str
+    name: str
+    data: str
+    split: str
+    pipeline: str
+    bank_fingerprint: str
+    backbone: str
+    pretraining: str
+    learner: str
+    head: str
+    loss: str
+    transductive: bool
+    train_protocol: str
+    way: int
+    shot: str
+    query: int
+    imbalance: str
+    episodes: int
+    episodes_sha256: str
+    test_seed: int
+    seed: int
+    accuracy: float
+    ci95: float
+    ci_type: str
+    seconds: float
+    episodes_per_second: float
+    device: str
+    precision: str
+    fewshot_version: str
+    torch_version: str
+    git_commit: str
+    git_dirty: bool | None
+    config_hash: str
+    run: str
+
+    @property
+    def test_protocol(self) -> str:
+        """`5-way 1-shot 15-query`, with the imbalance behind it where there is one."""
+        uneven = "" if self.imbalance == "none" else f" {self.imbalance}"
+        return f"{self.way}-way {self.shot}-shot {self.query}-query{uneven}"

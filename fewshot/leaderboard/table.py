@@ -1,0 +1,170 @@
+"""The leaderboard file: a CSV that many processes append to."""
+
+import csv
+import io
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from fewshot.errors import FewshotError
+from fewshot.files import replacing
+from fewshot.leaderboard.row import Row
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_KINDS = {field.name: bool if field.type == bool | None else field.type for field in fields(Row)}
+COLUMNS = list(_KINDS)
+# What every version has written: a file without these is somebody's other CSV.
+_ALWAYS = ("when", "name", "data", "accuracy", "ci95", "episodes_sha256")
+_TRUTH = {"true": True, "false": False}
+_EXPECTED = {int: "a whole number", float: "a number", bool: "True or False"}
+_LOCK_SECONDS = 60.0
+
+
+def append(path: Path | str, row: Row) -> None:
+    """Add one row; other processes may append at the same time.
+
+    The file is written anew under the lock `<name>.lock` beside it and takes the old one's place, so
+    a reader finds every row complete and a killed process leaves what was there before. Rows already
+    there stay byte for byte, unless the file lacks columns of this version: then all rows get them,
+    empty. Columns this version does not know are kept, and empty in the new row.
+
+    Raises:
+        FewshotError: the file is no leaderboard or is damaged (it is left untouched), it cannot be
+            written, or its lock is held for over a minute.
+    """
+    # A link is followed, or the new file would take the place of the link instead of what it names.
+    path = Path(os.path.realpath(path))
+    lock = path.with_name(f"{path.name}.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock, timeout=_LOCK_SECONDS):
+            old = path.read_bytes() if path.exists() else b""
+            new = _with_row(path, old, row)
+            with replacing(path) as temporary:
+                temporary.write_bytes(new)
+    except Timeout as error:
+        raise FewshotError(
+            f"cannot add a row to {path}: another process has held {lock.name} for over {_LOCK_SECONDS:g} s; end it if it hangs"
+        ) from error
+    except OSError as error:
+        raise FewshotError(
+            f"cannot write {path}: {error.strerror or error}; choose a file that can be written to"
+        ) from error
+
+
+def read(path: Path | str) -> "pd.DataFrame":
+    """The rows of a leaderboard, oldest first, each column of the type that `Row` gives it.
+
+    Needs no lock, so it works where nothing can be written. Columns of `Row` come first; those the
+    file lacks are empty (empty text, NaN, or a nullable type's NA), those `Row` lacks follow as text.
+
+    Raises:
+        FewshotError: there is no such file, it cannot be read, it is no leaderboard, or it is damaged.
+    """
+    # A run that only appends need not wait for pandas.
+    import pandas as pd
+
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise FewshotError(f"there is no leaderboard at {path}; the command `fewshot` makes one") from error
+    except OSError as error:
+        raise FewshotError(f"cannot read {path}: {error.strerror or error}") from error
+    columns, rows = _parse(path, content)
+    texts = dict(zip(columns, zip(*rows, strict=True), strict=True)) if rows else {}
+    nothing = ("",) * len(rows)
+    order = COLUMNS + [name for name in columns if name not in _KINDS]
+    return pd.DataFrame({name: _series(path, name, texts.get(name, nothing)) for name in order})
+
+
+def _with_row(path: Path, old: bytes, row: Row) -> bytes:
+    if old:
+        columns, rows = _parse(path, old)
+    else:
+        columns, rows, old = COLUMNS, [], _line(COLUMNS)
+    lacking = [name for name in COLUMNS if name not in columns]
+    if lacking:
+        columns = columns + lacking
+        old = _line(columns) + b"".join(_line([*cells, *[""] * len(lacking)]) for cells in rows)
+    values = {name: _cell(_KINDS[name], value) for name, value in asdict(row).items()}
+    return old + _line(values.get(name, "") for name in columns)
+
+
+def _cell(kind: type, value: object) -> str:
+    if value is None:
+        return ""
+    # NumPy's numbers print with their type's name; Python's print the shortest text that reads back equal.
+    return repr(kind(value)) if kind is not str else str(value)
+
+
+def _line(cells: Iterable[str]) -> bytes:
+    out = io.StringIO()
+    # Python 3.11 quotes a lone \r only if the line's end has one, and a reader takes it for a line's end.
+    csv.writer(out, lineterminator="\r\n").writerow(cells)
+    # A path that is not UTF-8 reaches Python as lone surrogates, which no file can hold.
+    return f"{out.getvalue().removesuffix('\r\n')}\n".encode("utf-8", "backslashreplace")
+
+
+def _parse(path: Path, content: bytes) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the file's text; every row has as many cells as the header."""
+    refusal = f"{path} is not a leaderboard of fewshot"
+    try:
+        # Spreadsheets put a byte order mark in front.
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FewshotError(f"{refusal}: it is not UTF-8 text; choose another file") from error
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        columns = next(lines, [])
+        lacking = [name for name in _ALWAYS if name not in columns]
+        if lacking:
+            raise FewshotError(f"{refusal}: its first line lacks {', '.join(lacking)}; choose another file")
+        if len(set(columns)) < len(columns):
+            raise FewshotError(f"{refusal}: a column stands twice in its first line; choose another file")
+        rows = []
+        for cells in lines:
+            if cells and len(cells) != len(columns):
+                raise FewshotError(
+                    f"{path} is damaged: line {lines.line_num} has {len(cells)} of {len(columns)} cells; mend that line or move the file away"
+                )
+            if cells:
+                rows.append(cells)
+    except csv.Error as error:
+        raise FewshotError(
+            f"{path} is damaged: line {lines.line_num}: {error}; mend it or move the file away"
+        ) from error
+    if not text.endswith(("\n", "\r")):
+        raise FewshotError(f"{path} is damaged: its last line has no end; mend that line or move the file away")
+    return columns, rows
+
+
+def _series(path: Path, name: str, texts: tuple[str, ...]) -> "pd.Series":
+    import pandas as pd
+
+    kind = _KINDS.get(name, str)
+    if kind is str:
+        return pd.Series(texts, dtype="str")
+    values = []
+    for number, text in enumerate(texts, start=1):
+        try:
+            values.append(None if text == "" else _TRUTH[text.lower()] if kind is bool else kind(text))
+        except (KeyError, ValueError) as error:
+            raise FewshotError(
+                f"{path} is damaged: row {number} has {name}={text!r}, expected {_EXPECTED[kind]}; mend it or move the file away"
+            ) from error
+    if kind is float:
+        return pd.Series(values, dtype="float64")
+    nullable = None in values or name == "git_dirty"
+    dtype = {int: "Int64", bool: "boolean"}[kind] if nullable else {int: "int64", bool: "bool"}[kind]
+    try:
+        return pd.Series(values, dtype=dtype)
+    except OverflowError:
+        # A seed may have any number of digits.
+        return pd.Series(values, dtype="object")

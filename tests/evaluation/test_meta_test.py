@@ -1,0 +1,120 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from fewshot.backbones.conv4 import Conv4
+from fewshot.backbones.pixels import Pixels
+from fewshot.episodes.protocol import Protocol
+from fewshot.episodes.sampler import EpisodeSampler
+from fewshot.errors import FewshotError
+from fewshot.evaluation.embedding import embed_bank
+from fewshot.evaluation.meta_test import evaluate
+from fewshot.heads.prototype import PrototypeHead
+from fewshot.learners.learner import Learner
+from fewshot.learners.metric_learner import MetricLearner
+from fewshot.losses.cross_entropy import CrossEntropy
+
+
+class Says(nn.Module):
+    """A head that says what it is told to."""
+
+    transductive = False
+
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, episodes):
+        return self.logits(episodes)
+
+
+def learner_with(head, backbone=None) -> MetricLearner:
+    return MetricLearner(backbone or Pixels(1, 28), head, CrossEntropy())
+
+
+def one_hot(episodes):
+    return torch.nn.functional.one_hot(episodes.query_labels, episodes.way).float()
+
+
+def random_logits(episodes):
+    return torch.randn(*episodes.query_labels.shape, episodes.way, generator=torch.Generator().manual_seed(int(episodes.query.sum()) % 1000))
+
+
+def test_an_oracle_is_always_right(bank):
+    assert evaluate(learner_with(Says(one_hot)), bank, Protocol(episodes=50)).accuracy == 100
+
+
+def test_random_and_constant_answers_are_right_one_time_in_way(bank):
+    found = evaluate(learner_with(Says(random_logits)), bank, Protocol(episodes=400), tasks_per_batch=1)
+    assert abs(found.accuracy - 20) < 4 * found.ci95 / 1.96
+    constant = Says(lambda e: torch.zeros(*e.query_labels.shape, e.way))
+    assert evaluate(learner_with(constant), bank, Protocol(episodes=20)).accuracy == pytest.approx(20)
+
+
+def test_more_shots_help_and_more_ways_hurt_nearest_mean(bank_of):
+    bank, head = bank_of(classes=20, noise=0.9), learner_with(PrototypeHead())
+    score = {(n, k): evaluate(head, bank, Protocol(n, k, 10, episodes=200)).accuracy for n in (5, 15) for k in (1, 5)}
+    assert score[5, 5] > score[5, 1] + 2
+    assert score[15, 1] < score[5, 1] - 2
+    assert 25 < score[5, 1] < 95
+
+
+def test_accuracies_are_those_of_a_plain_loop_over_episodes(bank_of):
+    bank, protocol = bank_of(noise=0.85), Protocol(5, 2, 6, episodes=40)
+    learner = learner_with(PrototypeHead(), Conv4(1, image_size=28)).eval()
+    sampler = EpisodeSampler(bank, protocol)
+    expected = []
+    for i in range(40):
+        episodes = sampler.episodes(i, 1)
+        with torch.no_grad():
+            expected.append(float((learner.predict(episodes).argmax(-1) == episodes.query_labels).double().mean()))
+    for batch in (None, 1, 7):
+        np.testing.assert_allclose(evaluate(learner, bank, protocol, batch).accuracies, expected, atol=1e-9)
+
+
+def test_features_do_not_depend_on_how_many_go_through_together(bank):
+    learner = learner_with(PrototypeHead(), Conv4(1, image_size=28)).eval()
+    with torch.no_grad():
+        expected = learner.backbone(bank.items / 255)
+    for batch in (None, 7):
+        torch.testing.assert_close(embed_bank(learner, bank, batch).items, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_evaluation_leaves_the_learner_as_it_was(bank):
+    learner = learner_with(PrototypeHead(), Conv4(1, image_size=28)).train()
+    before = {name: value.clone() for name, value in learner.state_dict().items()}
+    evaluate(learner, bank, Protocol(episodes=5))
+    assert learner.training
+    assert all(torch.equal(value, before[name]) for name, value in learner.state_dict().items())
+
+
+def test_a_learner_that_adapts_to_each_task_sees_images(bank):
+    class Adapts(Learner):
+        def training_loss(self, episodes):
+            raise NotImplementedError
+
+        def predict(self, episodes):
+            assert episodes.support.shape[2:] == (1, 28, 28)
+            return one_hot(episodes)
+
+    assert evaluate(Adapts(), bank, Protocol(episodes=5)).accuracy == 100
+
+
+def test_what_is_said_about_a_test_is_what_was_tested(bank):
+    found = evaluate(learner_with(PrototypeHead()), bank, Protocol(episodes=30, seed=4))
+    again = evaluate(learner_with(PrototypeHead("cosine")), bank, Protocol(episodes=30, seed=4))
+    assert found.episodes_sha256 == again.episodes_sha256
+    assert found.bank_fingerprint == bank.fingerprint
+    assert len(found.accuracies) == 30
+    assert not found.transductive
+
+
+def test_an_impossible_protocol_is_refused_before_embedding(bank):
+    def never(images):
+        raise AssertionError("embedded")
+
+    learner = learner_with(PrototypeHead())
+    learner.embed = never
+    with pytest.raises(FewshotError, match="way=50"):
+        evaluate(learner, bank, Protocol(way=50))
