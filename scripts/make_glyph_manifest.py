@@ -1,6 +1,6 @@
 """Choose the letters of the `glyphs` data set and write `data_manifests/glyphs/*.txt`.
 
-    python scripts/make_glyph_manifest.py [--alike 0.8]
+    python scripts/make_glyph_manifest.py [--alike 0.91]
 
 A letter is kept if no letter kept before it looks alike: of its own split, or of an earlier one.
 """
@@ -55,7 +55,7 @@ def looks(code: int) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--alike", type=float, default=0.8, help="correlation above which two letters look alike")
+    parser.add_argument("--alike", type=float, default=0.91, help="correlation above which two letters look alike")
     limit = parser.parse_args().alike
     kept = np.zeros((0, SIZE * SIZE))
     for split, scripts in SCRIPTS.items():

@@ -77,7 +77,7 @@ def draw_letter(code: int, hands: int, seed: int) -> np.ndarray:
     affine, grid, stroke = np.split(u, np.cumsum(list(widths.values()))[:-1], axis=1)
     shapes = _bent(normalised(outline(code)), affine, grid.reshape(hands, _GRID, _GRID, 2))
     ink = fill(_inside_frame(shapes), _SIZE)
-    radius = np.floor(stroke[:, 0] * 2.5 + 0.5).astype(int)
+    radius = np.floor(stroke[:, 0] * 2 + 1).astype(int)
     for r in np.unique(radius):
         ink[radius == r] = thicken(ink[radius == r], int(r))
     return shrink(ink)

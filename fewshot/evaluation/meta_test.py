@@ -10,7 +10,7 @@ from fewshot.data.bank import Bank
 from fewshot.device import keep_freed_memory
 from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.protocol import Protocol
-from fewshot.episodes.sampler import EpisodeSampler, episodes_sha256
+from fewshot.episodes.sampler import EpisodeIndices, EpisodeSampler, episodes_sha256
 from fewshot.evaluation.embedding import embed_bank
 from fewshot.evaluation.intervals import mean_interval
 from fewshot.learners.learner import Learner
@@ -77,7 +77,7 @@ def evaluate(learner: Learner, bank: Bank, protocol: Protocol, tasks_per_batch: 
         FewshotError: the protocol does not fit the bank.
     """
     keep_freed_memory()
-    EpisodeSampler(bank, protocol)  # the protocol is refused before minutes of embedding, not after
+    drawn = EpisodeSampler(bank, protocol).indices(0, protocol.episodes)
     parameter = next(iter(learner.parameters()), None)
     bank = bank.to(bank.device if parameter is None else parameter.device)
     started = time.perf_counter()
@@ -85,7 +85,7 @@ def evaluate(learner: Learner, bank: Bank, protocol: Protocol, tasks_per_batch: 
     learner.eval()
     try:
         frozen = learner.scores_frozen_features and bank.is_images
-        source = embed_bank(learner, bank) if frozen else bank
+        source = embed_bank(learner, bank, needed=_used(drawn)) if frozen else bank
         predict = learner.predict if source.is_images else learner.predict_features
         sampler = EpisodeSampler(source, protocol, channels_last=True)
         if tasks_per_batch is None:
@@ -110,6 +110,11 @@ def evaluate(learner: Learner, bank: Bank, protocol: Protocol, tasks_per_batch: 
         seconds=time.perf_counter() - started,
         device=bank.device,
     )
+
+
+def _used(drawn: EpisodeIndices) -> torch.Tensor:
+    """The items that occur in any episode: few episodes need few of a large bank's images."""
+    return torch.from_numpy(np.unique(np.concatenate([drawn.support.ravel(), drawn.query.ravel()])))
 
 
 @torch.no_grad()

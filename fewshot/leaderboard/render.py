@@ -1,5 +1,7 @@
 """A ranked leaderboard as text."""
 
+import csv
+
 import pandas as pd
 from rich import box
 from rich.cells import cell_len
@@ -103,9 +105,10 @@ def markdown(ranked: pd.DataFrame, all_columns: bool = False) -> str:
 
 def as_csv(ranked: pd.DataFrame, all_columns: bool = False) -> str:
     """A CSV of the short columns, or of every column with its numbers in full precision."""
-    frame = ranked if all_columns else short_table(ranked)
-    # The default line end of Python's csv makes it quote every kind of line break within a text.
-    return frame.to_csv(index=False, lineterminator="\r\n")
+    if not all_columns:
+        return short_table(ranked).to_csv(index=False, lineterminator="\n")
+    # Python 3.11 leaves a lone \r in a text unquoted, and a reader takes it for a line's end.
+    return ranked.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
 
 
 def _fit(short: pd.DataFrame, width: int) -> tuple[dict[str, int], list[str]]:

@@ -50,7 +50,8 @@ def append(path: Path | str, row: Row) -> None:
                 temporary.write_bytes(new)
     except Timeout as error:
         raise FewshotError(
-            f"cannot add a row to {path}: another process has held {lock.name} for over {_LOCK_SECONDS:g} s; end it if it hangs"
+            f"cannot add a row to {path}: another process has held {lock.name} for over {_LOCK_SECONDS:g} s; "
+            "end it if it hangs"
         ) from error
     except OSError as error:
         raise FewshotError(
@@ -109,7 +110,8 @@ def _line(cells: Iterable[str]) -> bytes:
     # Python 3.11 quotes a lone \r only if the line's end has one, and a reader takes it for a line's end.
     csv.writer(out, lineterminator="\r\n").writerow(cells)
     # A path that is not UTF-8 reaches Python as lone surrogates, which no file can hold.
-    return f"{out.getvalue().removesuffix('\r\n')}\n".encode("utf-8", "backslashreplace")
+    line = out.getvalue().removesuffix("\r\n") + "\n"
+    return line.encode("utf-8", "backslashreplace")
 
 
 def _parse(path: Path, content: bytes) -> tuple[list[str], list[list[str]]]:
@@ -132,7 +134,8 @@ def _parse(path: Path, content: bytes) -> tuple[list[str], list[list[str]]]:
         for cells in lines:
             if cells and len(cells) != len(columns):
                 raise FewshotError(
-                    f"{path} is damaged: line {lines.line_num} has {len(cells)} of {len(columns)} cells; mend that line or move the file away"
+                    f"{path} is damaged: line {lines.line_num} has {len(cells)} of {len(columns)} cells; "
+                    "mend that line or move the file away"
                 )
             if cells:
                 rows.append(cells)
@@ -157,7 +160,8 @@ def _series(path: Path, name: str, texts: tuple[str, ...]) -> "pd.Series":
             values.append(None if text == "" else _TRUTH[text.lower()] if kind is bool else kind(text))
         except (KeyError, ValueError) as error:
             raise FewshotError(
-                f"{path} is damaged: row {number} has {name}={text!r}, expected {_EXPECTED[kind]}; mend it or move the file away"
+                f"{path} is damaged: row {number} has {name}={text!r}, expected {_EXPECTED[kind]}; "
+                "mend it or move the file away"
             ) from error
     if kind is float:
         return pd.Series(values, dtype="float64")
