@@ -10,7 +10,7 @@ _PIPED_COLUMNS = 100
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The console command `fewshot-leaderboard`; 0, or exit code 2 with one line on stderr."""
+    """The console command `fewshot-leaderboard`; an error is one line on stderr and exit code 2."""
     parser = argparse.ArgumentParser(
         prog="fewshot-leaderboard", description="Look at the rows that runs have appended."
     )
@@ -30,6 +30,7 @@ def main(argv: list[str] | None = None) -> int:
         except BrokenPipeError:
             # The reader, such as `head`, has seen enough; Python would complain again when it exits.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
     return 0
 
 
@@ -59,9 +60,9 @@ def _show(arguments: argparse.Namespace) -> None:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
     if arguments.format == "csv":
-        print(as_csv(ranked, arguments.all_columns), end="")
+        print(as_csv(ranked, arguments.all_columns).removesuffix("\n"))
     elif arguments.format == "markdown":
-        print(markdown(ranked, arguments.all_columns), end="")
+        print(markdown(ranked, arguments.all_columns).removesuffix("\n"))
     else:
         width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPED_COLUMNS
         console = Console(file=sys.stdout, width=width, highlight=False)

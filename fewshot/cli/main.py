@@ -50,6 +50,7 @@ def run(config: DictConfig, overrides: list[str] | None = None) -> dict | None:
     from fewshot.cli import recipe
     from fewshot.cli.run_folder import ROW, choose_run_folder
     from fewshot.cli.typed import typed
+    from fewshot.data.catalog import made_dataset
     from fewshot.evaluation.meta_test import evaluate
     from fewshot.files import write_text
     from fewshot.training.curve import draw_curve
@@ -76,7 +77,7 @@ def run(config: DictConfig, overrides: list[str] | None = None) -> dict | None:
     trainer = typed(Trainer, config.trainer, "trainer")
     optimizer, schedule = recipe.make_optimizer(config), recipe.make(config.schedule, "schedule")
     augment = recipe.make(config.augment, "augment")
-    dataset = recipe.make_dataset(config)
+    dataset = made_dataset(config.data)
     fabric = make_fabric(trainer)
     console = Console(quiet=not fabric.is_global_zero, highlight=False, soft_wrap=True)
     training = config.mode != "test"

@@ -15,7 +15,6 @@ from torch import nn
 
 from fewshot.cli.typed import plain, typed
 from fewshot.data.bank import Bank
-from fewshot.data.dataset import DataSet
 from fewshot.episodes.protocol import Protocol
 from fewshot.errors import FewshotError
 from fewshot.learners.learner import Learner
@@ -49,14 +48,6 @@ def make_optimizer(config: DictConfig) -> Callable[[Iterable[nn.Parameter]], tor
         values = {key: value for key, value in plain(config.optimizer).items() if not key.startswith("_")}
         raise FewshotError(f"optimizer: {config.optimizer._target_} refuses {values}: {str(error).splitlines()[0]}") from error
     return optimizer
-
-
-def make_dataset(config: DictConfig) -> DataSet:
-    """The data set of `data=`."""
-    dataset = make(config.data, "data")
-    if not isinstance(dataset, DataSet):
-        raise FewshotError(f"data: {config.data._target_} made a {type(dataset).__name__}, expected a fewshot.data.dataset.DataSet")
-    return dataset
 
 
 def make_protocol(config: DictConfig, part: str) -> Protocol:

@@ -10,10 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 _NUMBERS = ("rank", "accuracy %", "episodes", "seed")
-_ESSENTIAL = ("rank", "accuracy %", "name", "note")
 # In the order in which they give way on a narrow terminal.
 _EXPENDABLE = ("seed", "episodes", "learner", "trained on", "backbone", "head")
-_NARROWEST_TEXT = 12
+_NARROWEST_TEXT = 10
 
 
 def accuracy_text(accuracy: float, ci95: float) -> str:
@@ -64,7 +63,10 @@ def print_tables(ranked: pd.DataFrame, console: Console) -> None:
         console.print(Text(short["question"].iloc[0], style="bold"))
         short = short.drop(columns=["question"] if short["note"].any() else ["question", "note"])
         shown, remarks = _fit(short, console.width)
-        table = Table(box=box.SIMPLE_HEAD, show_edge=False)
+        least = _table_width(shown)
+        table = Table(
+            box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), width=least if least > console.width else None
+        )
         for name, width in shown.items():
             number = name in _NUMBERS
             table.add_column(
@@ -73,7 +75,7 @@ def print_tables(ranked: pd.DataFrame, console: Console) -> None:
         for _, row in short.iterrows():
             # Text, because a name may have what rich would take for markup.
             table.add_row(*(Text(row[name]) for name in shown))
-        console.print(table, width=max(console.width, _table_width(shown)), crop=False)
+        console.print(table, crop=False)
         for remark in remarks:
             console.print(Text(remark, style="dim"))
         console.print()
@@ -115,12 +117,13 @@ def _fit(short: pd.DataFrame, width: int) -> tuple[dict[str, int], list[str]]:
     """Columns to show, each with the least width it needs, and what the reader is told about the others."""
     natural = {name: max(map(cell_len, [name, *short[name]])) for name in short}
     shown, remarks = dict(natural), []
-    if _table_width(shown) > width:
-        same = {name: short[name].iloc[0] for name in short if name not in _ESSENTIAL and short[name].nunique() == 1}
-        shown = {name: least for name, least in shown.items() if name not in same}
-        if same:
-            rows = "all rows: " if len(short) > 1 else ""
-            remarks.append(rows + ", ".join(f"{name} {value}" for name, value in same.items()))
+    same = []
+    for name in _EXPENDABLE:
+        if short[name].nunique() == 1 and _table_width(shown) > width:
+            del shown[name]
+            same.append(f"{name} {short[name].iloc[0]}")
+    if same:
+        remarks.append(("in all rows: " if len(short) > 1 else "") + ", ".join(same))
     shown = {name: least if name in _NUMBERS else min(least, _NARROWEST_TEXT) for name, least in shown.items()}
     hidden = []
     for name in _EXPENDABLE:
@@ -133,7 +136,7 @@ def _fit(short: pd.DataFrame, width: int) -> tuple[dict[str, int], list[str]]:
 
 
 def _table_width(columns: dict[str, int]) -> int:
-    return sum(columns.values()) + 3 * len(columns)
+    return sum(columns.values()) + 2 * len(columns)
 
 
 def _markdown_table(frame: pd.DataFrame) -> str:

@@ -35,8 +35,8 @@ def append(path: Path | str, row: Row) -> None:
     empty. Columns this version does not know are kept, and empty in the new row.
 
     Raises:
-        FewshotError: the file is no leaderboard or is damaged (it is left untouched), it cannot be
-            written, or its lock is held for over a minute.
+        FewshotError: the file is no leaderboard or is damaged, it cannot be written, its lock is held
+            for over a minute, or a text is too long for a CSV. The file is then left untouched.
     """
     # A link is followed, or the new file would take the place of the link instead of what it names.
     path = Path(os.path.realpath(path))
@@ -44,7 +44,7 @@ def append(path: Path | str, row: Row) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock, timeout=_LOCK_SECONDS):
-            old = path.read_bytes() if path.exists() else b""
+            old = path.read_bytes() if path.exists() else None
             new = _with_row(path, old, row)
             with replacing(path) as temporary:
                 temporary.write_bytes(new)
@@ -85,8 +85,8 @@ def read(path: Path | str) -> "pd.DataFrame":
     return pd.DataFrame({name: _series(path, name, texts.get(name, nothing)) for name in order})
 
 
-def _with_row(path: Path, old: bytes, row: Row) -> bytes:
-    if old:
+def _with_row(path: Path, old: bytes | None, row: Row) -> bytes:
+    if old is not None:
         columns, rows = _parse(path, old)
     else:
         columns, rows, old = COLUMNS, [], _line(COLUMNS)
@@ -95,6 +95,10 @@ def _with_row(path: Path, old: bytes, row: Row) -> bytes:
         columns = columns + lacking
         old = _line(columns) + b"".join(_line([*cells, *[""] * len(lacking)]) for cells in rows)
     values = {name: _cell(_KINDS[name], value) for name, value in asdict(row).items()}
+    long = next((name for name, text in values.items() if len(text) > csv.field_size_limit()), None)
+    if long:
+        # No reader would take the file any more.
+        raise FewshotError(f"{long} has {len(values[long])} letters; a cell of {path} holds {csv.field_size_limit()}")
     return old + _line(values.get(name, "") for name in columns)
 
 
@@ -117,6 +121,9 @@ def _line(cells: Iterable[str]) -> bytes:
 def _parse(path: Path, content: bytes) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the file's text; every row has as many cells as the header."""
     refusal = f"{path} is not a leaderboard of fewshot"
+    if not content:
+        # It may have been one: to start anew in silence would hide that its rows are gone.
+        raise FewshotError(f"{refusal}: it is empty; remove it or choose another file")
     try:
         # Spreadsheets put a byte order mark in front.
         text = content.decode("utf-8-sig")

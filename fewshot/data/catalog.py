@@ -1,0 +1,58 @@
+"""Data sets by name, as `conf/data/` lists them."""
+
+import difflib
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from fewshot.data.dataset import DataSet
+from fewshot.errors import FewshotError
+from fewshot.resources import conf_folder
+
+
+def dataset_names() -> list[str]:
+    """What `open_dataset` knows."""
+    return sorted(path.stem for path in (conf_folder() / "data").glob("*.yaml"))
+
+
+def about(name: str) -> str:
+    """The first line of a data set's YAML: what it is."""
+    return (conf_folder() / "data" / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+
+
+def open_dataset(name: str, **options: Any) -> DataSet:
+    """The data set `name` with its defaults from `conf/data/<name>.yaml`, changed by `options`.
+
+    Raises:
+        FewshotError: no such data set or option, or a value that it refuses.
+    """
+    if name not in dataset_names():
+        close = difflib.get_close_matches(name, dataset_names(), n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise FewshotError(f"unknown data set {name!r}{hint} (known: {', '.join(dataset_names())})")
+    config = OmegaConf.load(conf_folder() / "data" / f"{name}.yaml")
+    for key, value in options.items():
+        if key not in config or key.startswith("_"):
+            raise FewshotError(f"{name} has no option {key!r}; expected one of {', '.join(k for k in config if k[0] != '_')}")
+        config[key] = value if not hasattr(value, "__fspath__") else str(value)
+    return made_dataset(config)
+
+
+def made_dataset(config: DictConfig) -> DataSet:
+    """The data set that a `conf/data` node describes.
+
+    Raises:
+        FewshotError: it cannot be made, or is none.
+    """
+    target = config.get("_target_")
+    try:
+        dataset = instantiate(config)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, FewshotError):
+            raise error.__cause__ from error
+        raise FewshotError(f"data: cannot make {target}: {error.__cause__ or str(error).splitlines()[0]}") from error
+    if not isinstance(dataset, DataSet):
+        raise FewshotError(f"data: {target} made a {type(dataset).__name__}, expected a DataSet")
+    return dataset

@@ -1,0 +1,143 @@
+"""`folder`: any tree of class folders, or CSVs of file names and labels."""
+
+import csv
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from fewshot.data.bank import Bank
+from fewshot.data.dataset import DataSet
+from fewshot.errors import FewshotError
+
+_SPLITS = ("train", "val", "test")
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+
+
+class ImageFolder(DataSet):
+    """A data set of one's own.
+
+    Each split is a folder of class folders (`root/train/<class>/<image>`) or a CSV with the columns
+    `filename,label` (`root/train.csv`, images in `root/images/` or `root/`). Splits that are not there are
+    left out; test must be. Images of any size are resized with an antialiasing filter.
+
+    Args:
+        root: folder with the splits.
+        prepared: folder in which prepared banks are kept.
+        name: of the data set in rows.
+        size: side of the square images that are made, in pixels.
+        channels: 3 for RGB, 1 for grey.
+        resize: `crop` scales the shorter side and cuts the middle out, `squash` ignores proportions.
+        mean, std: per channel, of pixels in 0..1, for normalisation; null leaves 0..1.
+
+    Raises:
+        FewshotError: an impossible argument.
+    """
+
+    def __init__(
+        self,
+        root="data/raw/folder",
+        prepared="data/prepared",
+        name: str = "folder",
+        size: int = 84,
+        channels: int = 3,
+        resize: str = "crop",
+        mean: list[float] | None = None,
+        std: list[float] | None = None,
+    ):
+        super().__init__(root, prepared)
+        if channels not in (1, 3):
+            raise FewshotError(f"data.channels={channels}; expected 1 or 3")
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise FewshotError(f"data.size={size!r}; expected a whole number of at least 1")
+        if resize not in ("crop", "squash"):
+            raise FewshotError(f"data.resize={resize}; expected crop or squash")
+        if not name or "/" in name or name.startswith("."):
+            raise FewshotError(f"data.name={name!r}; expected a name that can be a folder's")
+        self.name, self.size, self.channels, self.resize = name, size, channels, resize
+        self.mean, self.std = tuple(mean or ()), tuple(std or ())
+        self.splits = tuple(s for s in _SPLITS if (self.root / s).is_dir() or (self.root / f"{s}.csv").is_file())
+
+    def folder(self, split: str) -> Path:
+        if not self.splits:
+            raise FewshotError(f"{self.root} has neither train/ val/ test/ folders nor CSVs of these names; set data.root")
+        return super().folder(split)
+
+    def recipe(self, split: str) -> dict:
+        listing = hashlib.sha256()
+        for label, paths in sorted(self._classes(split).items()):
+            for path in paths:
+                facts = path.stat()
+                listing.update(f"{label}\0{path}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
+        return {
+            "version": 1,
+            "files": listing.hexdigest(),
+            "size": self.size,
+            "channels": self.channels,
+            "resize": self.resize,
+            "mean": self.mean,
+            "std": self.std,
+        }
+
+    def build(self, split: str) -> Bank:
+        classes = sorted(self._classes(split).items())
+        with ThreadPoolExecutor() as pool:
+            images = list(pool.map(self._read, [path for _, paths in classes for path in paths]))
+        return Bank(
+            items=torch.from_numpy(np.stack(images)),
+            labels=torch.arange(len(classes)).repeat_interleave(torch.tensor([len(paths) for _, paths in classes])),
+            class_names=[label for label, _ in classes],
+            name=self.name,
+            split=split,
+            pipeline=f"{self.resize}{self.size}",
+            mean=self.mean,
+            std=self.std,
+        )
+
+    def _classes(self, split: str) -> dict[str, list[Path]]:
+        table, folder = self.root / f"{split}.csv", self.root / split
+        if folder.is_dir():
+            found = {
+                part.name: sorted(p for p in part.rglob("*") if p.suffix.lower() in _SUFFIXES)
+                for part in folder.iterdir()
+                if part.is_dir() and not part.name.startswith(".")
+            }
+        else:
+            found = self._from_csv(table)
+        empty = sorted(label for label, paths in found.items() if not paths)
+        if empty or not found:
+            what = f"no images in class {empty[0]!r} ({len(empty)} such classes)" if empty else "no classes"
+            where = folder if folder.is_dir() else table
+            raise FewshotError(f"{where}: {what}; expected {where.stem}/<class>/<image> with {', '.join(sorted(_SUFFIXES))}")
+        return found
+
+    def _from_csv(self, table: Path) -> dict[str, list[Path]]:
+        with open(table, encoding="utf-8", newline="") as file:
+            rows = csv.DictReader(file)
+            if not {"filename", "label"}.issubset(rows.fieldnames or ()):
+                raise FewshotError(f"{table} has the columns {rows.fieldnames}; expected filename,label")
+            found: dict[str, list[Path]] = {}
+            for row in rows:
+                places = [self.root / "images" / row["filename"], self.root / row["filename"]]
+                path = next((p for p in places if p.is_file()), None)
+                if path is None:
+                    raise FewshotError(f"{table}, line {rows.line_num}: {row['filename']!r} is neither in {self.root}/images nor in {self.root}")
+                found.setdefault(row["label"], []).append(path)
+        return {label: sorted(paths) for label, paths in found.items()}
+
+    def _read(self, path: Path) -> np.ndarray:
+        try:
+            with Image.open(path) as image:
+                image = image.convert("L" if self.channels == 1 else "RGB")
+                box = None
+                if self.resize == "crop":
+                    side = min(image.size)
+                    left, top = (image.width - side) // 2, (image.height - side) // 2
+                    box = (left, top, left + side, top + side)
+                pixels = np.asarray(image.resize((self.size, self.size), Image.Resampling.BILINEAR, box=box))
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise FewshotError(f"{path} cannot be read as an image ({error}); repair it or take it out") from error
+        return pixels.reshape(self.size, self.size, self.channels).transpose(2, 0, 1)

@@ -1,0 +1,172 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fewshot.data.bank import Bank
+from fewshot.data.store import open_bank, save_bank
+from fewshot.errors import FewshotError
+
+
+def saved(bank, tmp_path):
+    save_bank(bank, tmp_path / "b")
+    return tmp_path / "b"
+
+
+def test_a_bank_comes_back_from_disk_as_it_was(bank_of, tmp_path):
+    bank = bank_of(channels=3, counts=[3, 1, 4], name="n", split="s", pipeline="p").replacing(
+        class_attributes=torch.rand(3, 5), mean=(0.1, 0.2, 0.3), class_names=("a", "ü\n", "a/b")
+    )
+    back = open_bank(saved(bank, tmp_path))
+    for name in ("items", "labels", "class_attributes"):
+        assert torch.equal(getattr(back, name), getattr(bank, name))
+    for name in ("class_names", "name", "split", "pipeline", "mean", "std", "fingerprint"):
+        assert getattr(back, name) == getattr(bank, name)
+    assert back.replacing(_known_fingerprint=None).fingerprint == bank.fingerprint
+
+
+def test_items_are_mapped_not_read_and_the_file_cannot_be_changed_through_them(bank, tmp_path):
+    folder = saved(bank, tmp_path)
+    before = (folder / "items.npy").read_bytes()
+    back = open_bank(folder)
+    maps = Path("/proc/self/maps")
+    if maps.is_file():
+        assert str(folder / "items.npy") in maps.read_text()
+    back.items.zero_()
+    assert (folder / "items.npy").read_bytes() == before
+
+
+def test_fingerprint_tells_content_and_nothing_else(bank):
+    assert bank.replacing(name="other", _known_fingerprint=None).fingerprint == bank.fingerprint
+    changed = bank.items.clone()
+    changed[7, 0, 3, 3] ^= 1
+    different = [
+        bank.replacing(items=changed),
+        bank.replacing(class_names=[*bank.class_names[:-1], "x"]),
+        bank.replacing(items=bank.items.reshape(-1, 1, 14, 56)),
+    ]
+    assert len({b.fingerprint for b in different} | {bank.fingerprint}) == 4
+
+
+def truncate(folder):
+    path = folder / "items.npy"
+    path.write_bytes(path.read_bytes()[:-10])
+    return "items.npy"
+
+
+def flip_a_byte(folder):
+    path = folder / "items.npy"
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    return "items.npy"
+
+
+def lose_labels(folder):
+    (folder / "labels.npy").unlink()
+    return "labels.npy"
+
+
+def foreign_description(folder):
+    (folder / "bank.json").write_text('{"hello": 1}')
+    return "bank.json"
+
+
+def garbled_description(folder):
+    (folder / "bank.json").write_text("{")
+    return "bank.json"
+
+
+def later_version(folder):
+    text = json.loads((folder / "bank.json").read_text())
+    (folder / "bank.json").write_text(json.dumps(text | {"version": 99}))
+    return "version 99"
+
+
+def no_names(folder):
+    text = json.loads((folder / "bank.json").read_text())
+    del text["class_names"]
+    (folder / "bank.json").write_text(json.dumps(text))
+    return "class_names"
+
+
+def pickled_items(folder):
+    np.save(folder / "items.npy", np.array([{}], dtype=object), allow_pickle=True)
+    text = json.loads((folder / "bank.json").read_text())
+    text["files"]["items"]["bytes"] = (folder / "items.npy").stat().st_size
+    (folder / "bank.json").write_text(json.dumps(text))
+    return "items.npy"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [truncate, flip_a_byte, lose_labels, foreign_description, garbled_description, later_version, no_names, pickled_items],
+)
+def test_a_damaged_bank_is_refused_in_one_line_that_names_the_file(bank, tmp_path, damage):
+    folder = saved(bank, tmp_path)
+    word = damage(folder)
+    with pytest.raises(FewshotError) as caught:
+        open_bank(folder)
+    assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_object_array_is_not_unpickled_even_without_checksums(bank, tmp_path):
+    folder = saved(bank, tmp_path)
+    pickled_items(folder)
+    with pytest.raises(FewshotError, match="items.npy"):
+        open_bank(folder, check=False)
+
+
+def test_a_save_that_fails_leaves_nothing_under_the_final_name(bank, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fewshot.data.store.json.dumps", fail)
+    with pytest.raises(KeyboardInterrupt):
+        save_bank(bank, tmp_path / "b")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_with_something_else_in_it_is_not_overwritten(bank, tmp_path):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "thesis.txt").write_text("years of work")
+    with pytest.raises(FewshotError, match="is not a prepared bank"):
+        save_bank(bank, tmp_path / "b")
+    assert (tmp_path / "b" / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"labels": torch.tensor([0, 1, 0, 1])}, "ascend"),
+        ({"labels": torch.tensor([0, 0, 2, 2])}, "ascend"),
+        ({"labels": torch.tensor([1, 1, 2, 2])}, "ascend"),
+        ({"labels": torch.tensor([0, 0, 1])}, "int64 [4]"),
+        ({"class_names": ["a"]}, "1 class names for 2 classes"),
+        ({"items": torch.zeros(4, 1, 2, 2)}, "expected uint8"),
+        ({"items": torch.zeros(4, 2, dtype=torch.int64)}, "expected floating point"),
+        ({"items": torch.zeros(4, 2, 2)}, "expected [n, c, h, w]"),
+        ({"mean": (0.1, 0.2)}, "2 values for 1 channels"),
+        ({"class_attributes": torch.zeros(3, 2)}, "3 rows of attributes"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(changes, word):
+    parts = {
+        "items": torch.zeros(4, 1, 2, 2, dtype=torch.uint8),
+        "labels": torch.tensor([0, 0, 1, 1]),
+        "class_names": ["a", "b"],
+    }
+    with pytest.raises(FewshotError) as caught:
+        Bank(**(parts | changes))
+    assert word in str(caught.value)
+
+
+def test_a_bank_of_features_keeps_classes_and_gets_a_fingerprint_of_its_own(bank, tmp_path):
+    features = bank.with_features(torch.rand(len(bank), 5))
+    assert not features.is_images
+    assert features.class_names == bank.class_names
+    assert features.fingerprint != bank.fingerprint
+    assert torch.equal(open_bank(saved(features, tmp_path)).items, features.items)

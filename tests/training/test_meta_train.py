@@ -1,0 +1,226 @@
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from fewshot.backbones.conv4 import Conv4
+from fewshot.episodes.protocol import Protocol
+from fewshot.errors import FewshotError
+from fewshot.evaluation.meta_test import evaluate
+from fewshot.heads.prototype import PrototypeHead
+from fewshot.learners.metric_learner import MetricLearner
+from fewshot.losses.cross_entropy import CrossEntropy
+from fewshot.training.fabric import Trainer
+from fewshot.training.meta_train import BEST, CHECKPOINT, LAST, TrainingSettings, load_weights, meta_train
+
+CPU = Trainer(accelerator="cpu", threads=1)
+
+
+def make_learner(seed=0) -> MetricLearner:
+    torch.manual_seed(seed)
+    return MetricLearner(Conv4(1, width=8, image_size=28), PrototypeHead(learn_temperature=True), CrossEntropy())
+
+
+def train(bank, folder=None, episodes=40, learner=None, validation=True, **options):
+    learner = learner or make_learner()
+    settings = TrainingSettings(**({"validate_every": 20, "log_every": 10, "checkpoint_every": 10} | options.pop("settings", {})))
+    result = meta_train(
+        learner, bank, Protocol(5, 1, 5, episodes=episodes), bank if validation else None, Protocol(5, 1, 5, episodes=30),
+        settings=settings, trainer=options.pop("trainer", CPU), folder=folder, show_progress=False, **options,
+    )  # fmt: skip
+    return learner, result
+
+
+def weights_equal(a, b) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_training_learns(bank_of):
+    bank, protocol = bank_of(noise=0.85), Protocol(5, 1, 5, episodes=100)
+    learner = make_learner()
+    before = evaluate(learner, bank, protocol).accuracy
+    learner, result = train(bank, episodes=150, learner=learner, settings={"validate_every": 50})
+    assert evaluate(learner, bank, protocol).accuracy > before + 15
+    assert result.curve[-1]["loss"] < 0.7 * result.curve[0]["loss"]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_one_others(bank):
+    first, _ = train(bank)
+    second, _ = train(bank)
+    assert weights_equal(first, second)
+    torch.manual_seed(123)  # the global generator is nobody's input
+    learner = make_learner()
+    torch.rand(7)
+    third, _ = train(bank, learner=learner)
+    assert weights_equal(first, third)
+    assert not weights_equal(first, train(bank, learner=make_learner(1))[0])
+
+
+def test_several_tasks_a_step_descend_the_mean_of_their_losses(bank):
+    learner, protocol = make_learner().double(), Protocol(5, 1, 5, episodes=3)
+    from fewshot.episodes.sampler import EpisodeSampler
+
+    class NoNorm(nn.Module):
+        def forward(self, x):
+            return x.flatten(1)[:, :50].double()
+
+    learner.backbone = nn.Sequential(NoNorm(), nn.Linear(50, 4, dtype=torch.float64))
+    sampler = EpisodeSampler(bank, protocol)
+    together = learner.training_loss(sampler.episodes(0, 3)).total
+    apart = [learner.training_loss(sampler.episodes(i, 1)).total for i in range(3)]
+    torch.testing.assert_close(together, torch.stack(apart).mean())
+
+
+def test_best_weights_are_those_that_validated_best(bank, tmp_path):
+    rates = iter([1e-3] * 20 + [10.0] * 20)  # the second half wrecks what the first one learned
+    learner, result = train(bank, tmp_path, schedule=lambda done, total: next(rates) / 1e-3)
+    assert result.best_episode == 20
+    facts = load_weights(tmp_path / BEST)[1]
+    assert facts["episodes"] == 20
+    assert facts["val_accuracy"] == result.best_accuracy
+    assert load_weights(tmp_path / LAST)[1]["episodes"] == 40
+    best = load_weights(tmp_path / BEST)[0]
+    assert all(torch.equal(best[k], v) for k, v in learner.state_dict().items())
+
+
+def test_training_stops_when_validation_no_longer_improves(bank):
+    _, result = train(bank, episodes=400, schedule=lambda done, total: 0.0, settings={"patience": 2})
+    assert result.episodes == 60
+    assert result.best_episode == 20
+
+
+def test_without_validation_the_last_weights_are_kept(bank, tmp_path):
+    learner, result = train(bank, tmp_path, validation=False)
+    assert result.best_episode == 40
+    assert result.best_accuracy != result.best_accuracy
+    best = load_weights(tmp_path / BEST)[0]
+    assert all(torch.equal(best[k], v) for k, v in learner.state_dict().items())
+
+
+def test_the_curve_has_a_row_at_every_multiple_and_the_same_numbers_in_the_file(bank, tmp_path):
+    _, result = train(bank, tmp_path)
+    assert [row["episodes"] for row in result.curve] == [10, 20, 30, 40]
+    assert [row["val_accuracy"] is None for row in result.curve] == [True, False, True, False]
+    with open(tmp_path / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["loss"]) for row in rows] == [row["loss"] for row in result.curve]
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_schedule_and_clipping_reach_the_optimiser(bank):
+    still = make_learner()
+    before = make_learner()
+    train(bank, learner=still, schedule=lambda done, total: 0.0)
+    names = [n for n, _ in before.named_parameters()]
+    assert all(torch.equal(still.state_dict()[n], before.state_dict()[n]) for n in names)
+
+    class Descent(torch.optim.SGD):
+        norms = []
+
+        def step(self, *args):
+            self.norms.append(torch.stack([p.grad.norm() for g in self.param_groups for p in g["params"]]).norm().item())
+            return super().step(*args)
+
+    train(bank, settings={"gradient_clip": 0.01}, optimizer=lambda p: Descent(p, lr=0.1))
+    assert max(Descent.norms) < 0.0101
+
+
+def test_a_loss_that_is_no_number_stops_with_a_clear_line(bank, tmp_path):
+    with pytest.raises(FewshotError, match=r"loss is (nan|inf) at episode"):
+        train(bank, tmp_path, optimizer=lambda p: torch.optim.SGD(p, lr=1e30))
+
+
+def test_other_precision_and_layout_learn_the_same_thing(bank):
+    plain, result = train(bank, trainer=Trainer(accelerator="cpu", channels_last=False))
+    _, other = train(bank)
+    assert other.curve[0]["loss"] == pytest.approx(result.curve[0]["loss"], rel=1e-3)
+    _, half = train(bank, trainer=Trainer(accelerator="cpu", precision="bf16"))
+    assert half.curve[-1]["loss"] == pytest.approx(result.curve[-1]["loss"], rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("trainer", "word"),
+    [
+        (Trainer(precision="8"), "precision=8"),
+        (Trainer(accelerator="tpu"), "accelerator=tpu"),
+        (Trainer(accelerator="cpu", precision="16"), "needs a GPU"),
+        (Trainer(devices=0), "devices=0"),
+    ],
+)
+def test_a_trainer_that_cannot_be_is_refused(bank, trainer, word):
+    with pytest.raises(FewshotError, match=word):
+        train(bank, trainer=trainer)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_one_line(bank):
+    with pytest.raises(FewshotError, match="no such device is here"):
+        train(bank, trainer=Trainer(accelerator="cuda"))
+
+
+def test_a_run_that_stopped_half_way_goes_on_as_if_it_had_not(bank, tmp_path):
+    whole, expected = train(bank, tmp_path / "whole", episodes=60)
+
+    class Stop(Exception):
+        pass
+
+    def stops(done, total):
+        if done == 47:
+            raise Stop
+        return 1.0
+
+    with pytest.raises(Stop):
+        train(bank, tmp_path / "cut", episodes=60, schedule=stops)
+    resumed, result = train(bank, tmp_path / "cut", episodes=60, resume=True, learner=make_learner(9))
+    assert weights_equal(whole, resumed)
+    assert result.curve == expected.curve
+    assert (tmp_path / "cut/metrics.csv").read_bytes() == (tmp_path / "whole/metrics.csv").read_bytes()
+    with pytest.raises(FewshotError, match="belongs to another bank or protocol"):
+        train(bank, tmp_path / "cut", episodes=80, resume=True)
+
+
+RUN = """
+import sys
+sys.path.insert(0, {tests!r})
+from conftest import make_bank
+from test_meta_train import train
+print("ready", flush=True)
+learner, _ = train(make_bank(), {folder!r}, episodes=300, resume=True, settings=dict(validate_every=30, checkpoint_every=7))
+"""
+
+
+def test_kill_9_at_any_moment_then_resume_gives_bit_identical_weights_and_curve(tmp_path):
+    tests = str(Path(__file__).parents[1])
+
+    def start(folder):
+        code = RUN.format(tests=tests, folder=str(folder))
+        environment = os.environ | {"PYTHONPATH": f"{tests}{os.pathsep}{Path(__file__).parent}"}
+        return subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    kills = 0
+    for after in (0.5, 1.3, 2.1, None):
+        with start(tmp_path / "killed") as process:
+            process.stdout.readline()
+            if after is not None:
+                deadline = time.monotonic() + 30
+                while not (tmp_path / "killed" / CHECKPOINT).exists() and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                time.sleep(after)
+                kills += process.poll() is None
+                process.send_signal(signal.SIGKILL)
+            else:
+                output = process.stdout.read()
+                assert process.wait() == 0, output.decode()
+    assert kills >= 2
+    with start(tmp_path / "whole") as process:
+        output = process.stdout.read()
+        assert process.wait() == 0, output.decode()
+    for name in ("metrics.csv", BEST, LAST):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
