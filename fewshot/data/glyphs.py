@@ -1,7 +1,6 @@
 """`glyphs`: letters of many scripts, drawn on this machine by seeded hands."""
 
 import hashlib
-import unicodedata
 
 import numpy as np
 import torch
@@ -22,9 +21,9 @@ _GRID = 4
 class Glyphs(DataSet):
     """The embedded data set: no download, one class per letter, disjoint scripts in train, val and test.
 
-    The letters of DejaVu Sans (it comes with matplotlib), each drawn by a number of seeded hands that differ in slant, size,
-    proportions, stroke width and a smooth distortion. Letters that a hand could turn into each other
-    are kept out: see data_manifests/glyphs/README.md.
+    The letters of DejaVu Sans (it comes with matplotlib), each drawn by a number of seeded hands that
+    differ in slant, size, proportions, stroke width and a smooth distortion. Letters that a hand could
+    turn into each other are kept out: see data_manifests/glyphs/README.md.
 
     Args:
         root: not used; there is nothing to read.
@@ -33,7 +32,7 @@ class Glyphs(DataSet):
         seed: of the hands.
 
     Raises:
-        FewshotError: fewer than one hand, or a negative seed.
+        FewshotError: fewer than one hand, or a seed that is negative or has more than 64 bits.
     """
 
     name = "glyphs"
@@ -43,6 +42,8 @@ class Glyphs(DataSet):
         for name, value, least in (("hands", hands, 1), ("seed", seed, 0)):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise FewshotError(f"data.{name}={value!r}; expected a whole number of at least {least}")
+        if seed >= 2**64:
+            raise FewshotError(f"data.seed={seed}; expected a whole number below 2**64")
         self.hands, self.seed = hands, seed
 
     def recipe(self, split: str) -> dict:
@@ -50,15 +51,19 @@ class Glyphs(DataSet):
         return {"version": 1, "letters": listed, "font": font_sha256(), "hands": self.hands, "seed": self.seed}
 
     def build(self, split: str) -> Bank:
-        codes = [int(line.split()[0].removeprefix("U+"), 16) for line in class_list("glyphs", split)]
+        # Names come from the list too: Python's own table of them differs between versions.
+        names = class_list("glyphs", split)
+        codes = [int(name.split()[0].removeprefix("U+"), 16) for name in names]
         missing = sorted(set(codes) - set(letters_in_font()))
         if missing:
-            raise FewshotError(f"this version of DejaVu Sans lacks U+{missing[0]:04X} and {len(missing) - 1} more; update matplotlib")
+            raise FewshotError(
+                f"this version of DejaVu Sans lacks U+{missing[0]:04X} and {len(missing) - 1} more; update matplotlib"
+            )
         drawings = np.concatenate([draw_letter(code, self.hands, self.seed) for code in codes])
         return Bank(
             items=torch.from_numpy(drawings[:, None]),
             labels=torch.arange(len(codes)).repeat_interleave(self.hands),
-            class_names=[f"U+{code:04X} {unicodedata.name(chr(code), '')}".strip() for code in codes],
+            class_names=names,
             name=self.name,
             split=split,
             pipeline="glyphs28",

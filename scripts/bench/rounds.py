@@ -1,0 +1,35 @@
+"""Interleaved rounds: competitors take turns, so that a noisy minute hits all of them."""
+
+import statistics
+import time
+from collections.abc import Callable
+
+
+def interleaved(competitors: dict[str, Callable[[], int]], rounds: int) -> dict[str, list[float]]:
+    """Seconds per unit of work, one number per round, after one round that is not counted.
+
+    Args:
+        competitors: name to a function that does some work and returns how many units it did.
+        rounds: how many are counted.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in competitors}
+    for turn in range(rounds + 1):
+        for name, work in competitors.items():
+            began = time.perf_counter()
+            units = work()
+            if turn:
+                seconds[name].append((time.perf_counter() - began) / units)
+    return seconds
+
+
+def report(seconds: dict[str, list[float]], unit: str) -> None:
+    """Print units per second (best and median round) and how many times the first is faster than each."""
+    first = next(iter(seconds.values()))
+    print(f"| | {unit}/s best | median | first is faster: median ratio | least ratio |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    for name, times in seconds.items():
+        ratios = [theirs / ours for theirs, ours in zip(times, first, strict=True)]
+        print(
+            f"| {name} | {1 / min(times):.1f} | {1 / statistics.median(times):.1f} "
+            f"| {statistics.median(ratios):.2f} | {min(ratios):.2f} |"
+        )

@@ -1,0 +1,192 @@
+"""The command `fewshot`, as a user types it, on a small folder of images."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fewshot.cli.main import main
+from fewshot.leaderboard.table import read
+from fewshot.training.meta_train import load_weights
+
+SMALL = [
+    "data=folder", "data.root=images", "data.prepared=prepared", "data.size=28", "data.channels=1", "experiment=debug",
+    "backbone.width=8", "episodes.train.query=3", "episodes.test.query=3", "trainer.accelerator=cpu", "trainer.threads=1",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    root = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for split in ("train", "val", "test"):
+        for c in range(7):
+            pattern = rng.integers(0, 256, (28, 28))
+            (root / split / f"class{c}").mkdir(parents=True)
+            for i in range(8):
+                noisy = 0.4 * pattern + 0.6 * rng.integers(0, 256, (28, 28))
+                Image.fromarray(noisy.astype(np.uint8)).save(root / split / f"class{c}" / f"{i}.png")
+    return root
+
+
+@pytest.fixture
+def fewshot(images, tmp_path, monkeypatch):
+    """Runs the command in an empty folder beside the images; returns the exit code."""
+    (tmp_path / "images").symlink_to(images)
+    monkeypatch.chdir(tmp_path)
+    threads = torch.get_num_threads()
+
+    def run(*arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["fewshot", *SMALL, *arguments])
+        try:
+            main()
+        except SystemExit as stop:
+            return stop.code or 0
+        return 0
+
+    yield run
+    torch.set_num_threads(threads)
+
+
+def only_run(tmp_path):
+    (folder,) = (p for p in (tmp_path / "runs").iterdir() if p.name != "sweeps")
+    return folder
+
+
+def test_one_command_leaves_a_row_and_all_that_stands_behind_it(fewshot, tmp_path, capsys):
+    assert fewshot() == 0
+    folder = only_run(tmp_path)
+    names = {p.name for p in folder.iterdir()}
+    assert names == {
+        "config.yaml", "metrics.csv", "best.safetensors", "last.safetensors", "checkpoint.safetensors", "tensorboard",
+        "curve.png", "episode.png", "test_accuracies.npy", "row.json",
+    }  # fmt: skip
+    frame = read("leaderboard.csv")
+    row = frame.iloc[0]
+    accuracies = np.load(folder / "test_accuracies.npy", allow_pickle=False)
+    assert len(accuracies) == row.episodes == 50
+    assert row.accuracy == pytest.approx(100 * accuracies.mean())
+    assert (row.data, row.way, row.shot, row.query, row.head) == ("folder", 5, "1", 3, "prototype")
+    assert row.backbone == "conv4(width=8)"
+    assert row.train_protocol == "5-way 1-shot 3-query"
+    assert len(row.episodes_sha256) == len(row.bank_fingerprint) == len(row.config_hash) == 64
+    assert json.loads((folder / "row.json").read_text())["accuracy"] == row.accuracy
+    out = capsys.readouterr().out
+    assert "meta-test" in out
+    assert "leaderboard.csv" in out
+    with Image.open(folder / "episode.png") as picture:
+        assert picture.size[0] > 300
+
+
+def test_the_same_command_gives_the_same_number_and_another_seed_the_same_episodes(fewshot, tmp_path):
+    assert [fewshot(), fewshot(), fewshot("seed=1")] == [0, 0, 0]
+    frame = read("leaderboard.csv")
+    assert frame.accuracy[0] == frame.accuracy[1]
+    assert frame.config_hash[0] == frame.config_hash[1] != frame.config_hash[2]
+    assert frame.run.nunique() == 3
+    assert frame.episodes_sha256.nunique() == 1
+
+
+def test_a_checkpoint_is_tested_as_it_was_trained_with_what_is_typed_on_top(fewshot, tmp_path):
+    fewshot("mode=train", "head.distance=cosine", "head.temperature=0.1")
+    assert not (tmp_path / "leaderboard.csv").exists()
+    weights = only_run(tmp_path) / "best.safetensors"
+    assert fewshot("mode=test", f"checkpoint={weights}", "episodes.test.shot=2", "name=again") == 0
+    assert fewshot("mode=test", f"checkpoint={weights}", "head.distance=euclidean") == 0
+    rows = read("leaderboard.csv")
+    assert rows["head"].tolist() == ["prototype(distance=cosine, temperature=0.1)", "prototype(temperature=0.1)"]
+    assert rows.shot.tolist() == ["2", "1"]
+    assert rows.train_protocol.tolist() == ["5-way 1-shot 3-query"] * 2
+    assert rows.name[0] == "again"
+    # The learner that was tested has the weights of the file.
+    facts = load_weights(weights)[1]
+    assert facts["config"]["head"]["distance"] == "cosine"
+
+
+def test_resuming_what_is_finished_does_nothing_again(fewshot, tmp_path, capsys):
+    fewshot()
+    assert fewshot("resume=true") == 0
+    assert "already finished" in capsys.readouterr().out
+    assert len(read("leaderboard.csv")) == 1
+
+
+def test_a_sweep_makes_a_row_for_each(fewshot, tmp_path):
+    assert fewshot("-m", "seed=0,1", "episodes.train.episodes=5") == 0
+    assert read("leaderboard.csv").seed.tolist() == [0, 1]
+
+
+def test_pixels_need_no_training(fewshot, tmp_path):
+    assert fewshot("backbone=pixels", "~backbone.width") == 0 or fewshot("backbone=pixels") == 0
+
+
+BAD = [
+    (["heads=x"], "heads"),
+    (["head=nothing"], "head=nothing is no choice; expected one of"),
+    (["head.temprature=2"], "unknown key head.temprature; did you mean head.temperature"),
+    (["episodes.test.way=five"], "way='five'"),
+    (["episodes.test.way=50"], "way=50, but folder/"),
+    (["episodes.train.shot=6"], "'class0' of folder/train has 8"),
+    (["episodes.train.shot=[1,2]"], "2 numbers for way=5"),
+    (["+episodes.train.shots=2"], "unknown key episodes.train.shots; did you mean shot"),
+    (["training.log_every=often"], "training.log_every='often'; expected a whole number"),
+    (["training.validate_every=-1"], "training.validate_every=-1"),
+    (["trainer.precision=8"], "trainer.precision=8"),
+    (["optimizer.lr=fast"], "optimizer"),
+    (["head.temperature=-1"], "head.temperature=-1"),
+    (["seed=-1"], "seed=-1"),
+    (["mode=dance"], "mode=dance"),
+    (["mode=test"], "needs checkpoint="),
+    (["mode=test", "checkpoint=none.safetensors"], "no checkpoint at none.safetensors"),
+    (["checkpoint=x"], "goes with mode=test"),
+    (["data.root=nowhere"], "nowhere has neither"),
+    (["data=omniglot", "~data.size", "data.download=false"], "data.size"),
+    (["head._target_=no.such.Thing"], "cannot make no.such.Thing"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), BAD, ids=[" ".join(a) for a, _ in BAD])
+def test_what_cannot_be_is_one_line_and_leaves_nothing(fewshot, tmp_path, capfd, arguments, words):
+    assert fewshot(*arguments) == 2
+    err = capfd.readouterr().err
+    assert err.startswith("fewshot: error: ")
+    assert err.count("\n") == 1
+    assert words in err
+    assert not (tmp_path / "leaderboard.csv").exists()
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_unwritable_output_is_one_line(fewshot, tmp_path, capfd):
+    (tmp_path / "file").write_text("")
+    assert fewshot("output=file/runs") == 2
+    assert "cannot make a run folder" in capfd.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_one_line(fewshot, tmp_path, capfd):
+    assert fewshot("trainer.accelerator=cuda") == 2
+    assert "no such device is here" in capfd.readouterr().err
+
+
+def test_weights_of_another_network_are_refused(fewshot, tmp_path, capfd):
+    fewshot("mode=train")
+    weights = only_run(tmp_path) / "best.safetensors"
+    assert fewshot("mode=test", f"checkpoint={weights}", "backbone.width=16") == 2
+    assert "does not fit this learner" in capfd.readouterr().err
+
+
+def test_a_folder_of_ones_own_configuration_and_code_is_enough_for_a_new_head(fewshot, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(
+        "import torch\n"
+        "class Nearest(torch.nn.Module):\n"
+        "    transductive = False\n"
+        "    def forward(self, episodes):\n"
+        "        return -torch.cdist(episodes.query, episodes.support)\n"
+    )
+    (tmp_path / "conf" / "head").mkdir(parents=True)
+    (tmp_path / "conf" / "head" / "nearest.yaml").write_text("_target_: mine.Nearest\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert fewshot("--config-dir", "conf", "head=nearest") == 0
+    assert read("leaderboard.csv")["head"].tolist() == ["Nearest"]
