@@ -24,12 +24,20 @@ def keep_freed_memory() -> bool:
         return False
     mallopt = ctypes.CDLL(None).mallopt
     gigabyte = 1 << 30
-    return bool(mallopt(_M_MMAP_THRESHOLD, gigabyte) and mallopt(_M_TRIM_THRESHOLD, 2 * gigabyte - 1) and mallopt(_M_TOP_PAD, 64 << 20))
+    return bool(
+        mallopt(_M_MMAP_THRESHOLD, gigabyte)
+        and mallopt(_M_TRIM_THRESHOLD, 2 * gigabyte - 1)
+        and mallopt(_M_TOP_PAD, 64 << 20)
+    )
 
 
 def best_device() -> torch.device:
     """The accelerator where there is one, else the CPU."""
-    return torch.device(torch.accelerator.current_accelerator() or "cpu") if torch.accelerator.is_available() else torch.device("cpu")
+    return (
+        torch.device(torch.accelerator.current_accelerator() or "cpu")
+        if torch.accelerator.is_available()
+        else torch.device("cpu")
+    )
 
 
 def device_name(device: torch.device | str) -> str:

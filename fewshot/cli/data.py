@@ -12,10 +12,15 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="fewshot-data", description="List, prepare and verify data sets.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="what there is, and what of it is prepared")
-    for name, text in (("prepare", "make the banks of a data set from its files"), ("verify", "check the banks of a data set")):
+    for name, text in (
+        ("prepare", "make the banks of a data set from its files"),
+        ("verify", "check the banks of a data set"),
+    ):
         command = commands.add_parser(name, help=text)
         command.add_argument("name", help="of the data set; `fewshot-data list` shows them")
-        command.add_argument("options", nargs="*", metavar="key=value", help="as in conf/data/NAME.yaml, such as root=data/raw")
+        command.add_argument(
+            "options", nargs="*", metavar="key=value", help="as in conf/data/NAME.yaml, such as root=data/raw"
+        )
         if name == "prepare":
             command.add_argument("--force", action="store_true", help="make them again even if they are there")
     arguments = parser.parse_args(argv)
@@ -84,7 +89,10 @@ def _prepare(dataset, force: bool) -> int:
         began, there = time.perf_counter(), dataset.is_prepared(split) and not force
         bank = open_bank(dataset.prepare(split, force=force))
         how = "was there" if there else f"{time.perf_counter() - began:.1f} s"
-        print(f"{dataset.name}/{split}: {bank.num_classes} classes, {len(bank)} images, fingerprint {bank.fingerprint[:12]} ({how})", flush=True)
+        print(
+            f"{dataset.name}/{split}: {bank.num_classes} classes, {len(bank)} images, fingerprint {bank.fingerprint[:12]} ({how})",
+            flush=True,
+        )
     return 0
 
 

@@ -11,7 +11,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fewshot.resources import conf_folder
 
-_ADVICE = ("To append", "Set the environment", "full_key", "object_type", "See https", "Config search path", "provider=")
+_ADVICE = (
+    "To append",
+    "Set the environment",
+    "full_key",
+    "object_type",
+    "See https",
+    "Config search path",
+    "provider=",
+)
 
 
 def explain(error: Exception) -> str:

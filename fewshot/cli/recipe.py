@@ -21,6 +21,8 @@ from fewshot.learners.learner import Learner
 
 # Keys that say where things lie or what is done with a run, and change no number in it.
 _NOT_NUMBERS = ("mode", "name", "checkpoint", "resume", "output", "leaderboard", "hydra", "experiment")
+# What a test takes from its command line and never from the checkpoint.
+_OF_THE_COMMAND = ("mode", "checkpoint", "resume", "output", "leaderboard", "trainer")
 
 
 def make(node: DictConfig, where: str, **extra: Any) -> Any:
@@ -46,8 +48,16 @@ def make_optimizer(config: DictConfig) -> Callable[[Iterable[nn.Parameter]], tor
         optimizer([nn.Parameter(torch.zeros(1))])
     except (TypeError, ValueError, InstantiationException) as error:
         values = {key: value for key, value in plain(config.optimizer).items() if not key.startswith("_")}
-        raise FewshotError(f"optimizer: {config.optimizer._target_} refuses {values}: {str(error).splitlines()[0]}") from error
+        raise FewshotError(
+            f"optimizer: {config.optimizer._target_} refuses {values}: {str(error).splitlines()[0]}"
+        ) from error
     return optimizer
+
+
+def check_seed(seed: object) -> None:
+    """Raise a FewshotError unless `seed` can seed a run."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise FewshotError(f"seed={seed!r}; expected a whole number of at least 0")
 
 
 def make_protocol(config: DictConfig, part: str) -> Protocol:
@@ -92,7 +102,9 @@ def describe(node: DictConfig) -> str:
 def numbers_only(config: DictConfig) -> dict:
     """The part of a configuration that decides the numbers of a run, as plain JSON."""
     content = {key: value for key, value in plain(config).items() if key not in _NOT_NUMBERS}
-    content["data"] = {key: value for key, value in content["data"].items() if key not in ("root", "prepared", "download")}
+    content["data"] = {
+        key: value for key, value in content["data"].items() if key not in ("root", "prepared", "download")
+    }
     return content
 
 
@@ -112,29 +124,21 @@ def run_name(config: DictConfig) -> str:
     return "-".join([*parts, f"{train.way}w{train.shot_text.replace(',', '+')}s"])
 
 
-def with_checkpoint(config: DictConfig, stored: dict, overrides: list[str]) -> DictConfig:
+def with_checkpoint(config: DictConfig, stored: dict, overrides: Iterable[str]) -> DictConfig:
     """The configuration of a test: that of the checkpoint, with what the command line gives on top.
 
     Args:
         config: composed of the command line.
-        stored: the configuration that the checkpoint carries.
+        stored: the configuration that the checkpoint carries, interpolations unresolved.
         overrides: the command line's overrides, `key=value` each.
     """
-    keys = [text.lstrip("+~").partition("=")[0] for text in overrides]
-    if "experiment" in keys:
+    typed_keys = [text.lstrip("+~").partition("=")[0].partition("@")[0] for text in overrides]
+    if "experiment" in typed_keys:
         return config
     merged = OmegaConf.create(stored)
-    OmegaConf.set_struct(config, False)
-    for top in _NOT_NUMBERS:
-        merged[top] = config.get(top)
-    # Where files lie is a matter of this machine, not of the one that trained.
-    for key in keys:
-        if "." not in key.partition("@")[0] and key in config:
-            merged[key] = config[key]
-    for key in keys:
-        if "." in key:
-            OmegaConf.update(merged, key, OmegaConf.select(config, key))
-    for key in ("root", "prepared"):
-        if key in config.data and key in merged.data:
-            merged.data[key] = config.data[key]
+    for key in _OF_THE_COMMAND:
+        merged[key] = config[key]
+    # Whole groups first, so that `head=x head.y=1` changes the head that was chosen.
+    for key in sorted(typed_keys, key=lambda key: key.count(".")):
+        OmegaConf.update(merged, key, OmegaConf.select(config, key), merge=False, force_add=True)
     return merged

@@ -1,9 +1,11 @@
-"""The folder of a run: where it is, and what a later command finds in it."""
+"""Where a run writes: its folder, and the leaderboard."""
 
+import os
 import re
 from pathlib import Path
 
 from fewshot.errors import FewshotError
+from fewshot.leaderboard.table import read
 
 ROW = "row.json"
 
@@ -38,4 +40,16 @@ def choose_run_folder(output: Path | str, name: str, digest: str, resume: bool) 
             else:
                 return folder
     except OSError as error:
-        raise FewshotError(f"cannot make a run folder in {output}: {error.strerror or error}; set output= to a folder that can be written to") from error
+        raise FewshotError(
+            f"cannot make a run folder in {output}: {error.strerror or error}; set output= to a folder that can be written to"
+        ) from error
+
+
+def check_can_append(leaderboard: Path | str) -> None:
+    """Raise a FewshotError now if a row could not be appended after hours of training."""
+    path = Path(leaderboard)
+    if path.exists():
+        read(path)
+    place = next(p for p in (path.resolve().parent, *path.resolve().parents) if p.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise FewshotError(f"cannot write {path}: {place} is no folder that can be written to; set leaderboard=")

@@ -61,7 +61,14 @@ def _fitting(value: Any, hint: Any, where: str) -> Any:
     else:
         fits = isinstance(value, allowed)
     if not fits:
-        names = {int: "a whole number", float: "a number", str: "text", bool: "true or false", tuple: "a list", type(None): "null"}
+        names = {
+            int: "a whole number",
+            float: "a number",
+            str: "text",
+            bool: "true or false",
+            tuple: "a list",
+            type(None): "null",
+        }
         expected = " or ".join(names.get(kind, kind.__name__) for kind in allowed)
         raise FewshotError(f"{where}={value!r}; expected {expected}")
     return value

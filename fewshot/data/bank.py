@@ -46,24 +46,32 @@ class Bank:
         object.__setattr__(self, "class_names", tuple(self.class_names))
         where = f"bank {self.name}/{self.split}"
         if self.items.ndim not in (2, 4) or len(self.items) == 0:
-            raise FewshotError(f"{where}: items of shape {tuple(self.items.shape)}; expected [n, c, h, w] or [n, d], n > 0")
+            raise FewshotError(
+                f"{where}: items of shape {tuple(self.items.shape)}; expected [n, c, h, w] or [n, d], n > 0"
+            )
         if self.items.ndim == 4 and self.items.dtype != torch.uint8:
             raise FewshotError(f"{where}: images of type {self.items.dtype}; expected uint8")
         if self.items.ndim == 2 and not self.items.is_floating_point():
             raise FewshotError(f"{where}: features of type {self.items.dtype}; expected floating point")
         if self.labels.shape != self.items.shape[:1] or self.labels.dtype != torch.int64:
-            raise FewshotError(f"{where}: labels must be int64 [{len(self.items)}], got {self.labels.dtype} {tuple(self.labels.shape)}")
+            raise FewshotError(
+                f"{where}: labels must be int64 [{len(self.items)}], got {self.labels.dtype} {tuple(self.labels.shape)}"
+            )
         steps = self.labels.diff()
         if int(self.labels[0]) != 0 or bool(((steps != 0) & (steps != 1)).any()):
             raise FewshotError(f"{where}: labels must ascend from 0 without gaps; sort the items by class")
         if int(self.labels[-1]) + 1 != len(self.class_names):
             raise FewshotError(f"{where}: {len(self.class_names)} class names for {int(self.labels[-1]) + 1} classes")
         if self.class_attributes is not None and len(self.class_attributes) != len(self.class_names):
-            raise FewshotError(f"{where}: {len(self.class_attributes)} rows of attributes for {len(self.class_names)} classes")
+            raise FewshotError(
+                f"{where}: {len(self.class_attributes)} rows of attributes for {len(self.class_names)} classes"
+            )
         if self.is_images:
             channels = self.items.shape[1]
             for part in ("mean", "std"):
-                value = tuple(float(v) for v in getattr(self, part)) or ((0.0,) if part == "mean" else (1.0,)) * channels
+                value = (
+                    tuple(float(v) for v in getattr(self, part)) or ((0.0,) if part == "mean" else (1.0,)) * channels
+                )
                 if len(value) != channels:
                     raise FewshotError(f"{where}: {part} has {len(value)} values for {channels} channels")
                 object.__setattr__(self, part, value)

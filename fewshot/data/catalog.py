@@ -35,7 +35,9 @@ def open_dataset(name: str, **options: Any) -> DataSet:
     config = OmegaConf.load(conf_folder() / "data" / f"{name}.yaml")
     for key, value in options.items():
         if key not in config or key.startswith("_"):
-            raise FewshotError(f"{name} has no option {key!r}; expected one of {', '.join(k for k in config if k[0] != '_')}")
+            raise FewshotError(
+                f"{name} has no option {key!r}; expected one of {', '.join(k for k in config if k[0] != '_')}"
+            )
         config[key] = value if not hasattr(value, "__fspath__") else str(value)
     return made_dataset(config)
 

@@ -70,7 +70,9 @@ class DataSet(ABC):
                 if force or not is_prepared(folder):
                     save_bank(self.build(split), folder)
         except OSError as error:
-            raise FewshotError(f"cannot prepare {folder}: {error.strerror or error}; choose a folder that can be written to") from error
+            raise FewshotError(
+                f"cannot prepare {folder}: {error.strerror or error}; choose a folder that can be written to"
+            ) from error
         return folder
 
     def bank(self, split: str, device: torch.device | str = "cpu", check: bool = True) -> Bank:

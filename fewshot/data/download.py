@@ -38,9 +38,13 @@ def fetch_archives(archives: dict[str, dict], folder: Path, name: str) -> None:
             )
         except (requests.RequestException, OSError) as error:
             reason = str(error).partition(" (Caused")[0][:120] or type(error).__name__
-            raise FewshotError(f"{name} is not in {folder} and {file} could not be fetched ({type(error).__name__}: {reason}); {advice}") from error
+            raise FewshotError(
+                f"{name} is not in {folder} and {file} could not be fetched ({type(error).__name__}: {reason}); {advice}"
+            ) from error
         except ValueError as error:
-            raise FewshotError(f"{file} of {name} does not have the published checksum {facts['md5']}; {advice}") from error
+            raise FewshotError(
+                f"{file} of {name} does not have the published checksum {facts['md5']}; {advice}"
+            ) from error
         unpack(Path(path), folder)
 
 
@@ -55,7 +59,9 @@ def unpack(archive: Path, folder: Path) -> None:
             for member in file.namelist():
                 target = (Path(scratch) / member).resolve()
                 if not target.is_relative_to(Path(scratch).resolve()):
-                    raise FewshotError(f"{archive} holds the path {member!r}, which leads outside its folder; do not use it")
+                    raise FewshotError(
+                        f"{archive} holds the path {member!r}, which leads outside its folder; do not use it"
+                    )
             file.extractall(scratch)
             for part in sorted(Path(scratch).iterdir()):
                 if part.name == "__MACOSX":

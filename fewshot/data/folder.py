@@ -63,7 +63,9 @@ class ImageFolder(DataSet):
 
     def folder(self, split: str) -> Path:
         if not self.splits:
-            raise FewshotError(f"{self.root} has neither train/ val/ test/ folders nor CSVs of these names; set data.root")
+            raise FewshotError(
+                f"{self.root} has neither train/ val/ test/ folders nor CSVs of these names; set data.root"
+            )
         return super().folder(split)
 
     def recipe(self, split: str) -> dict:
@@ -111,7 +113,9 @@ class ImageFolder(DataSet):
         if empty or not found:
             what = f"no images in class {empty[0]!r} ({len(empty)} such classes)" if empty else "no classes"
             where = folder if folder.is_dir() else table
-            raise FewshotError(f"{where}: {what}; expected {where.stem}/<class>/<image> with {', '.join(sorted(_SUFFIXES))}")
+            raise FewshotError(
+                f"{where}: {what}; expected {where.stem}/<class>/<image> with {', '.join(sorted(_SUFFIXES))}"
+            )
         return found
 
     def _from_csv(self, table: Path) -> dict[str, list[Path]]:
@@ -124,7 +128,9 @@ class ImageFolder(DataSet):
                 places = [self.root / "images" / row["filename"], self.root / row["filename"]]
                 path = next((p for p in places if p.is_file()), None)
                 if path is None:
-                    raise FewshotError(f"{table}, line {rows.line_num}: {row['filename']!r} is neither in {self.root}/images nor in {self.root}")
+                    raise FewshotError(
+                        f"{table}, line {rows.line_num}: {row['filename']!r} is neither in {self.root}/images nor in {self.root}"
+                    )
                 found.setdefault(row["label"], []).append(path)
         return {label: sorted(paths) for label, paths in found.items()}
 

@@ -17,7 +17,12 @@ from fewshot.errors import FewshotError
 _SIZE, _DRAWINGS = 28, 20
 _ROTATIONS = (0, 90, 180, 270)
 _LISTS = {
-    "vinyals": {"train": ["vinyals_train"], "val": ["vinyals_val"], "test": ["vinyals_test"], "trainval": ["vinyals_train", "vinyals_val"]},
+    "vinyals": {
+        "train": ["vinyals_train"],
+        "val": ["vinyals_val"],
+        "test": ["vinyals_test"],
+        "trainval": ["vinyals_train", "vinyals_val"],
+    },
     "lake": {"train": ["lake_background"], "test": ["lake_evaluation"]},
 }
 
@@ -94,7 +99,9 @@ class Omniglot(DataSet):
         for problem, which in (("lacks the classes", missing), ("has incomplete classes", odd)):
             if which:
                 more = f" and {len(which) - 3} more" if len(which) > 3 else ""
-                raise FewshotError(f"omniglot {split} in {base} {problem} {', '.join(which[:3])}{more}; unpack the archives again")
+                raise FewshotError(
+                    f"omniglot {split} in {base} {problem} {', '.join(which[:3])}{more}; unpack the archives again"
+                )
         return found
 
     def _base(self) -> Path:
@@ -120,5 +127,7 @@ def _read(path: Path) -> np.ndarray:
     except (OSError, SyntaxError) as error:
         raise FewshotError(f"{path} cannot be read as an image ({error}); unpack the archives again") from error
     if drawing.shape != (105, 105):
-        raise FewshotError(f"{path} is {drawing.shape[1]}x{drawing.shape[0]} pixels, expected 105x105; unpack the archives again")
+        raise FewshotError(
+            f"{path} is {drawing.shape[1]}x{drawing.shape[0]} pixels, expected 105x105; unpack the archives again"
+        )
     return drawing

@@ -30,7 +30,9 @@ def save_bank(bank: Bank, folder: Path | str) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.unfinished-"))
     except OSError as error:
-        raise FewshotError(f"cannot write {folder}: {error.strerror or error}; choose a folder that can be written to") from error
+        raise FewshotError(
+            f"cannot write {folder}: {error.strerror or error}; choose a folder that can be written to"
+        ) from error
     try:
         arrays = {"items": bank.items, "labels": bank.labels}
         if bank.class_attributes is not None:
@@ -81,9 +83,13 @@ def open_bank(folder: Path | str, check: bool = True) -> Bank:
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise FewshotError(f"{folder / _DESCRIPTION} does not describe a {FORMAT}; it was written by something else")
     if description.get("version") != VERSION:
-        raise FewshotError(f"{folder} has bank version {description.get('version')}, this fewshot reads {VERSION}; {again}")
+        raise FewshotError(
+            f"{folder} has bank version {description.get('version')}, this fewshot reads {VERSION}; {again}"
+        )
     try:
-        arrays = {name: _open_array(folder / f"{name}.npy", facts, check) for name, facts in description["files"].items()}
+        arrays = {
+            name: _open_array(folder / f"{name}.npy", facts, check) for name, facts in description["files"].items()
+        }
         bank = Bank(
             items=torch.from_numpy(arrays["items"]),
             labels=torch.from_numpy(arrays["labels"]),

@@ -57,6 +57,19 @@ class Evaluation:
     def episodes_per_second(self) -> float:
         return len(self.accuracies) / max(self.seconds, 1e-9)
 
+    def to_frame(self):
+        """One row as a pandas data frame, with columns named as in a leaderboard."""
+        import pandas as pd
+
+        columns = ("data", "split", "pipeline", "bank_fingerprint", "transductive")
+        row = {name: getattr(self, name) for name in columns}
+        row |= {"way": self.protocol.way, "shot": self.protocol.shot_text, "query": self.protocol.query}
+        row |= {"imbalance": self.protocol.imbalance, "episodes": len(self.accuracies)}
+        row |= {"episodes_sha256": self.episodes_sha256, "test_seed": self.protocol.seed}
+        for name in ("accuracy", "ci95", "seconds", "episodes_per_second"):
+            row[name] = getattr(self, name)
+        return pd.DataFrame([row])
+
     def __str__(self) -> str:
         return f"{self.accuracy:.2f} ± {self.ci95:.2f}% ({self.protocol}, {len(self.accuracies)} episodes of {self.data}/{self.split})"
 

@@ -25,5 +25,7 @@ class CrossEntropy(nn.Module):
 
     def forward(self, episodes: Episodes, logits: Float[Tensor, "b q n"]) -> LossValue:
         """Features of a batch of tasks and their logits `[B, Q, N]` to a scalar."""
-        value = cross_entropy(logits.flatten(0, 1), episodes.query_labels.flatten(), label_smoothing=self.label_smoothing)
+        value = cross_entropy(
+            logits.flatten(0, 1), episodes.query_labels.flatten(), label_smoothing=self.label_smoothing
+        )
         return LossValue(value, {"cross_entropy": value.detach()})

@@ -47,6 +47,23 @@ def load_tree(path: Path | str, device: torch.device | str = "cpu") -> Any:
         raise FewshotError(f"{path} is damaged or no checkpoint ({error}); use another one") from error
 
 
+def save_weights(path: Path | str, weights: dict[str, Tensor], facts: dict) -> None:
+    """Write a learner's weights and `facts` (plain JSON) to `path`, atomically."""
+    save_tree(path, {"weights": weights, "facts": facts})
+
+
+def load_weights(path: Path | str) -> tuple[dict[str, Tensor], dict]:
+    """The weights and facts in `path`.
+
+    Raises:
+        FewshotError: the file is missing, damaged, or holds no weights.
+    """
+    tree = load_tree(path)
+    if not isinstance(tree, dict) or "weights" not in tree:
+        raise FewshotError(f"{path} holds no weights; give best.safetensors or last.safetensors of a run")
+    return tree["weights"], tree["facts"]
+
+
 def _pack(node: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(node, Tensor):
         name = str(len(tensors))

@@ -1,4 +1,4 @@
-"""The training curve: rows in memory, in a CSV, in TensorBoard and in a picture."""
+"""The training curve: rows in a CSV, in TensorBoard and in a picture."""
 
 import csv
 import io
@@ -8,33 +8,34 @@ from fewshot.files import replacing, write_text
 
 
 class TrainingCurve:
-    """Rows of numbers along training.
+    """Writes rows of numbers along training.
 
     `metrics.csv` holds nothing that depends on the clock, so a run that was killed and resumed
     leaves the same bytes as one that was not.
 
     Args:
-        folder: where `metrics.csv` and `tensorboard/` go; None keeps the rows in memory only.
+        folder: where `metrics.csv` and `tensorboard/` go; None writes nothing.
         rows: what an interrupted run had recorded; anything in the files beyond that is dropped.
     """
 
     def __init__(self, folder: Path | None = None, rows: list[dict] | None = None):
-        self.rows = list(rows or [])
+        rows = rows or []
+        self._started = bool(rows)
         self._csv = folder / "metrics.csv" if folder else None
         self._board = None
         if folder:
             from torch.utils.tensorboard import SummaryWriter
 
-            last = self.rows[-1]["episodes"] if self.rows else 0
+            last = rows[-1]["episodes"] if rows else 0
             self._board = SummaryWriter(folder / "tensorboard", purge_step=last + 1)
-            write_text(self._csv, _csv_text(self.rows, header=True))
+            write_text(self._csv, _csv_text(rows, header=True))
 
     def add(self, row: dict, **clocked: float) -> None:
         """Record a row; `clocked` numbers (episodes per second) go to TensorBoard only."""
-        self.rows.append(row)
         if self._csv:
             with open(self._csv, "a", encoding="utf-8", newline="") as file:
-                file.write(_csv_text([row], header=len(self.rows) == 1))
+                file.write(_csv_text([row], header=not self._started))
+            self._started = True
             for name, value in {**row, **clocked}.items():
                 if name not in ("episodes", "best") and value is not None:
                     self._board.add_scalar(name, value, row["episodes"])

@@ -47,7 +47,9 @@ def make_fabric(trainer: Trainer) -> Fabric:
     accelerator = "cuda" if trainer.accelerator == "gpu" else trainer.accelerator
     if accelerator not in ("auto", "cpu", "cuda", "mps"):
         raise FewshotError(f"trainer.accelerator={accelerator}; expected auto, cpu, cuda or mps")
-    if (accelerator == "cuda" and not torch.cuda.is_available()) or (accelerator == "mps" and not torch.backends.mps.is_available()):
+    if (accelerator == "cuda" and not torch.cuda.is_available()) or (
+        accelerator == "mps" and not torch.backends.mps.is_available()
+    ):
         raise FewshotError(f"trainer.accelerator={trainer.accelerator}, but no such device is here; use auto or cpu")
     if accelerator == "auto" and not gpu_here:
         accelerator = "cpu"

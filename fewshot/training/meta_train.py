@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -18,43 +18,16 @@ from fewshot.episodes.sampler import EpisodeSampler
 from fewshot.errors import FewshotError
 from fewshot.evaluation.meta_test import evaluate
 from fewshot.learners.learner import Learner, TrainingLoss
-from fewshot.training.checkpoint import load_tree, save_tree
+from fewshot.training.checkpoint import load_tree, save_tree, save_weights
 from fewshot.training.curve import TrainingCurve
 from fewshot.training.fabric import Trainer, make_fabric
 from fewshot.training.progress import TrainingProgress
 from fewshot.training.schedule import Constant
+from fewshot.training.settings import TrainingSettings
 
 CHECKPOINT, BEST, LAST = "checkpoint.safetensors", "best.safetensors", "last.safetensors"
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How the loop runs; all counts are of episodes.
-
-    Args:
-        tasks_per_step: tasks whose mean loss makes one optimiser step, over all processes.
-        validate_every: episodes between validations; 0 never validates.
-        patience: validations without a better one before training stops; null never stops early.
-        checkpoint_every: episodes between checkpoints; there is one at each validation too.
-        log_every: episodes per row of the training curve.
-        gradient_clip: largest gradient norm; null does not clip.
-    """
-
-    tasks_per_step: int = 1
-    validate_every: int = 1000
-    patience: int | None = None
-    checkpoint_every: int = 1000
-    log_every: int = 100
-    gradient_clip: float | None = None
-
-    def __post_init__(self):
-        for name, least in (("tasks_per_step", 1), ("validate_every", 0), ("checkpoint_every", 1), ("log_every", 1)):
-            if getattr(self, name) < least:
-                raise FewshotError(f"training.{name}={getattr(self, name)}; expected at least {least}")
-        if self.patience is not None and self.patience < 1:
-            raise FewshotError(f"training.patience={self.patience}; expected at least 1, or null")
-        if self.gradient_clip is not None and not self.gradient_clip > 0:
-            raise FewshotError(f"training.gradient_clip={self.gradient_clip}; expected more than 0, or null")
+_ADAM = partial(torch.optim.Adam, lr=1e-3)
+_CONSTANT, _SETTINGS, _TRAINER = Constant(), TrainingSettings(), Trainer()
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,17 +47,6 @@ class TrainingResult:
     best_accuracy: float
 
 
-class _Step(nn.Module):
-    """The forward pass that Fabric and DDP wrap: tensors in, a training loss out."""
-
-    def __init__(self, learner: Learner):
-        super().__init__()
-        self.learner = learner
-
-    def forward(self, *parts: Tensor) -> TrainingLoss:
-        return self.learner.training_loss(Episodes(*parts))
-
-
 def meta_train(
     learner: Learner,
     bank: Bank,
@@ -92,12 +54,12 @@ def meta_train(
     validation_bank: Bank | None = None,
     validation_protocol: Protocol | None = None,
     *,
-    optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] = partial(torch.optim.Adam, lr=1e-3),
-    schedule: Callable[[int, int], float] = Constant(),  # noqa: B008 - it has no state
-    settings: TrainingSettings = TrainingSettings(),  # noqa: B008 - it is frozen
+    optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] = _ADAM,
+    schedule: Callable[[int, int], float] = _CONSTANT,
+    settings: TrainingSettings = _SETTINGS,
     augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
     fabric: Fabric | None = None,
-    trainer: Trainer = Trainer(),  # noqa: B008 - it is frozen
+    trainer: Trainer = _TRAINER,
     folder: Path | str | None = None,
     resume: bool = False,
     facts: dict | None = None,
@@ -114,8 +76,8 @@ def meta_train(
         bank: meta-training classes.
         protocol: training episodes; `protocol.episodes` is the length of training.
         validation_bank: validation classes; None trains to the end and keeps the last weights.
-        validation_protocol: validation episodes; by default those of `protocol`, 500 of them.
-        optimizer: parameters to an optimiser.
+        validation_protocol: validation episodes; by default 500 of those of `protocol`.
+        optimizer: parameters to an optimiser; by default Adam at 1e-3.
         schedule: `(episodes done, all episodes) -> factor` on the learning rates.
         settings: how the loop runs.
         augment: `(images, generator) -> images`, for training images only.
@@ -131,146 +93,194 @@ def meta_train(
             the loss is no longer a number.
     """
     fabric = fabric or make_fabric(trainer)
-    folder = Path(folder) if folder is not None else None
-    writes = folder is not None and fabric.is_global_zero
     if settings.tasks_per_step % fabric.world_size:
         raise FewshotError(
             f"training.tasks_per_step={settings.tasks_per_step} cannot be shared by {fabric.world_size} devices; "
             f"use a multiple of {fabric.world_size}"
         )
-    bank = bank.to(fabric.device)
-    sampler = EpisodeSampler(bank, protocol, augment, channels_last=trainer.channels_last)
-    validating = validation_bank is not None and settings.validate_every > 0
-    if validating:
+    sampler = EpisodeSampler(bank.to(fabric.device), protocol, augment, channels_last=trainer.channels_last)
+    validation = None
+    if validation_bank is not None and settings.validate_every > 0:
         validation_bank = validation_bank.to(fabric.device)
         validation_protocol = validation_protocol or Protocol(protocol.way, protocol.shot, protocol.query, episodes=500)
         EpisodeSampler(validation_bank, validation_protocol)
+        validation = partial(evaluate, learner, validation_bank, validation_protocol)
 
-    if trainer.channels_last:
-        learner.to(memory_format=torch.channels_last)
-    step = _Step(learner)
-    if trainer.compile and hasattr(learner, "backbone"):
-        learner.backbone.compile()
-    # Fabric moves the learner to the device before the optimiser sees its parameters.
-    learner.to(fabric.device)
-    optim = optimizer([p for p in learner.parameters() if p.requires_grad])
-    base_rates = [group["lr"] for group in optim.param_groups]
-    wrapped, optim = fabric.setup(step, optim)
-
-    done, best, misses, rows = 0, {"accuracy": -math.inf, "episodes": 0}, 0, []
-    best_weights = None
-    if folder and resume and (folder / CHECKPOINT).is_file():
-        state = load_tree(folder / CHECKPOINT)
-        if state["bank"] != bank.fingerprint or state["protocol"] != protocol.as_dict():
-            raise FewshotError(f"{folder / CHECKPOINT} belongs to another bank or protocol; start without resume")
-        learner.load_state_dict(state["learner"])
-        optim.load_state_dict(state["optimizer"])
-        done, best, misses, rows = state["done"], state["best"], state["misses"], state["rows"]
-        best_weights = state["best_weights"]
-        fabric._precision.load_state_dict(state["precision"])
-
-    curve = TrainingCurve(folder if writes else None, rows)
-    tasks, world, rank = settings.tasks_per_step, fabric.world_size, fabric.global_rank
-    total = protocol.episodes
-    sums: dict[str, Tensor] = {}
-    steps_summed = 0
-    stopped = settings.patience is not None and misses >= settings.patience
-    learner.train()
-    with TrainingProgress(total, done, enabled=show_progress and fabric.is_global_zero) as progress:
-        while done < total and not stopped:
-            rate = schedule(done, total)
-            for group, base in zip(optim.param_groups, base_rates, strict=True):
-                group["lr"] = base * rate
-            torch.manual_seed(_mixed_seed(protocol.seed, done, rank))
-            episodes = sampler.episodes(done + rank * (tasks // world), tasks // world)
-            loss = wrapped(*(getattr(episodes, name) for name in Episodes.__dataclass_fields__))
-            optim.zero_grad()
-            fabric.backward(loss.total)
-            if settings.gradient_clip is not None:
-                fabric.clip_gradients(wrapped, optim, max_norm=settings.gradient_clip, error_if_nonfinite=False)
-            optim.step()
-            for name, value in (("loss", loss.total.detach()), *loss.parts.items(), ("train_accuracy", 100 * loss.accuracy)):
-                sums[name] = sums.get(name, 0) + value.double()
-            steps_summed += 1
-            before, done = done, min(done + tasks, total)
-            progress.tick(done)
-
-            def due(every: int, before=before) -> bool:
-                return every > 0 and (before // every != done // every or done == total)
-
-            validate = validating and due(settings.validate_every)
-            checkpoint = validate or due(settings.checkpoint_every)
-            if not (checkpoint or due(settings.log_every)):
-                continue
-            means = {name: float(fabric.all_reduce(value / steps_summed)) for name, value in sums.items()}
-            sums, steps_summed = {}, 0
-            if not math.isfinite(means["loss"]):
-                raise FewshotError(
-                    f"the training loss is {means['loss']} at episode {done}; use a lower learning rate or trainer.precision=32"
-                )
-            row = {"episodes": done, **means, "learning_rate": optim.param_groups[0]["lr"]}
-            if validating:
-                row |= {"val_accuracy": None, "val_ci95": None, "best": None}
-            if validate:
-                found = evaluate(learner, validation_bank, validation_protocol) if fabric.is_global_zero else None
-                accuracy, ci95 = fabric.broadcast((found.accuracy, found.ci95) if found else None)
-                is_best = accuracy > best["accuracy"]
-                row |= {"val_accuracy": accuracy, "val_ci95": ci95, "best": int(is_best)}
-                misses = 0 if is_best else misses + 1
-                if is_best:
-                    best = {"accuracy": accuracy, "episodes": done}
-                    best_weights = _copy_of(learner)
-                    if writes:
-                        save_weights(folder / BEST, learner, {**(facts or {}), "episodes": done, "val_accuracy": accuracy})
-                stopped = settings.patience is not None and misses >= settings.patience
-            curve.add(row, episodes_per_second=progress.rate(done))
-            progress.row(row)
-            if checkpoint and writes:
-                state = {
-                    "learner": learner.state_dict(),
-                    "optimizer": optim.state_dict(),
-                    "precision": fabric._precision.state_dict(),
-                    "done": done,
-                    "best": best,
-                    "best_weights": best_weights,
-                    "misses": misses,
-                    "rows": curve.rows,
-                    "bank": bank.fingerprint,
-                    "protocol": protocol.as_dict(),
-                }
-                save_tree(folder / CHECKPOINT, state)
-    curve.close()
-    if writes:
-        save_weights(folder / LAST, learner, {**(facts or {}), "episodes": done})
-    if best_weights is None:
-        best = {"accuracy": math.nan, "episodes": done}
-        if writes:
-            save_weights(folder / BEST, learner, {**(facts or {}), "episodes": done, "val_accuracy": None})
-    else:
-        learner.load_state_dict(best_weights)
-    learner.eval()
-    return TrainingResult(curve.rows, done, best["episodes"], best["accuracy"])
+    run = _Run(fabric, learner, sampler, optimizer, schedule, settings, trainer, facts or {})
+    if folder is not None:
+        run.folder = Path(folder)
+        if resume and (run.folder / CHECKPOINT).is_file():
+            run.restore()
+    run.loop(validation, show_progress)
+    run.finish()
+    return TrainingResult(run.rows, run.done, run.best["episodes"], run.best["accuracy"])
 
 
-def save_weights(path: Path | str, learner: Learner, facts: dict) -> None:
-    """Write a learner's weights and `facts` (plain JSON) to `path`, atomically."""
-    save_tree(path, {"weights": learner.state_dict(), "facts": facts})
+class _Step(nn.Module):
+    """The forward pass that Fabric and DDP wrap: tensors in, a training loss out."""
+
+    def __init__(self, learner: Learner):
+        super().__init__()
+        self.learner = learner
+
+    def forward(self, *parts: Tensor) -> TrainingLoss:
+        return self.learner.training_loss(Episodes(*parts))
 
 
-def load_weights(path: Path | str) -> tuple[dict[str, Tensor], dict]:
-    """The weights and facts in `path`.
+@dataclass
+class _Means:
+    """Running means of named scalars, kept on the device until they are asked for."""
 
-    Raises:
-        FewshotError: the file is missing, damaged, or holds no weights.
-    """
-    tree = load_tree(path)
-    if not isinstance(tree, dict) or "weights" not in tree:
-        raise FewshotError(f"{path} holds no weights; give best.safetensors or last.safetensors of a run")
-    return tree["weights"], tree["facts"]
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    count: int = 0
+
+    def add(self, loss: TrainingLoss) -> None:
+        values = {"loss": loss.total.detach(), **loss.parts, "train_accuracy": 100 * loss.accuracy}
+        self.sums = {name: self.sums.get(name, 0) + value.double() for name, value in values.items()}
+        self.count += 1
+
+    def take(self, fabric: Fabric) -> dict[str, float]:
+        """The means over all processes; starts anew."""
+        means = {name: float(fabric.all_reduce(value / self.count)) for name, value in self.sums.items()}
+        self.sums, self.count = {}, 0
+        return means
 
 
-def _copy_of(learner: Learner) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().clone() for name, value in learner.state_dict().items()}
+class _Run:
+    """One training run: what changes while it goes on, and how that is saved and restored."""
+
+    def __init__(self, fabric, learner, sampler, optimizer, schedule, settings, trainer, facts):
+        self.fabric, self.learner, self.sampler = fabric, learner, sampler
+        self.schedule, self.settings, self.facts = schedule, settings, facts
+        self.folder: Path | None = None
+        if trainer.channels_last:
+            learner.to(memory_format=torch.channels_last)
+        if trainer.compile and hasattr(learner, "backbone"):
+            learner.backbone.compile()
+        learner.to(fabric.device)
+        optim = optimizer([p for p in learner.parameters() if p.requires_grad])
+        self.base_rates = [group["lr"] for group in optim.param_groups]
+        self.step_module, self.optim = fabric.setup(_Step(learner), optim)
+        self.done, self.misses = 0, 0
+        self.best = {"accuracy": -math.inf, "episodes": 0}
+        self.best_weights: dict[str, Tensor] | None = None
+        self.rows: list[dict] = []
+
+    @property
+    def writes(self) -> bool:
+        return self.folder is not None and self.fabric.is_global_zero
+
+    @property
+    def stopped_early(self) -> bool:
+        return self.settings.patience is not None and self.misses >= self.settings.patience
+
+    def loop(self, validation: Callable | None, show_progress: bool) -> None:
+        total, settings, fabric = self.sampler.protocol.episodes, self.settings, self.fabric
+        curve = TrainingCurve(self.folder if self.writes else None, self.rows)
+        means = _Means()
+        self.learner.train()
+        with TrainingProgress(total, self.done, enabled=show_progress and fabric.is_global_zero) as progress:
+            while self.done < total and not self.stopped_early:
+                before = self.done
+                means.add(self.step())
+                self.done = min(before + settings.tasks_per_step, total)
+                progress.tick(self.done)
+                due = partial(_crossed, before=before, now=self.done, total=total)
+                validate = validation is not None and due(settings.validate_every)
+                checkpoint = validate or due(settings.checkpoint_every)
+                if not (checkpoint or due(settings.log_every)):
+                    continue
+                row = {"episodes": self.done, **means.take(fabric), "learning_rate": self.optim.param_groups[0]["lr"]}
+                if not math.isfinite(row["loss"]):
+                    raise FewshotError(
+                        f"the training loss is {row['loss']} at episode {self.done}; use a lower learning rate "
+                        f"or trainer.precision=32"
+                    )
+                if validation is not None:
+                    row |= (
+                        self.validate(validation) if validate else dict.fromkeys(("val_accuracy", "val_ci95", "best"))
+                    )
+                self.rows.append(row)
+                curve.add(row, episodes_per_second=progress.rate(self.done))
+                progress.row(row)
+                if checkpoint and self.writes:
+                    save_tree(self.folder / CHECKPOINT, self.state())
+        curve.close()
+
+    def step(self) -> TrainingLoss:
+        """One optimiser step on the next tasks, shared by all processes."""
+        protocol, fabric = self.sampler.protocol, self.fabric
+        rate = self.schedule(self.done, protocol.episodes)
+        for group, base in zip(self.optim.param_groups, self.base_rates, strict=True):
+            group["lr"] = base * rate
+        # Whatever a learner draws (dropout, mixing) is a function of the episode, so there is no state to save.
+        torch.manual_seed(_mixed_seed(protocol.seed, self.done, fabric.global_rank))
+        share = self.settings.tasks_per_step // fabric.world_size
+        episodes = self.sampler.episodes(self.done + fabric.global_rank * share, share)
+        loss = self.step_module(*(getattr(episodes, name) for name in Episodes.__dataclass_fields__))
+        self.optim.zero_grad()
+        fabric.backward(loss.total)
+        if self.settings.gradient_clip is not None:
+            fabric.clip_gradients(
+                self.step_module, self.optim, max_norm=self.settings.gradient_clip, error_if_nonfinite=False
+            )
+        self.optim.step()
+        return loss
+
+    def validate(self, validation: Callable) -> dict:
+        """Score on validation classes, keep the best weights; what the curve's row says about it."""
+        found = validation() if self.fabric.is_global_zero else None
+        accuracy, ci95 = self.fabric.broadcast((found.accuracy, found.ci95) if found else None)
+        is_best = accuracy > self.best["accuracy"]
+        self.misses = 0 if is_best else self.misses + 1
+        if is_best:
+            self.best = {"accuracy": accuracy, "episodes": self.done}
+            self.best_weights = {name: v.detach().cpu().clone() for name, v in self.learner.state_dict().items()}
+            if self.writes:
+                self.save(BEST, accuracy)
+        return {"val_accuracy": accuracy, "val_ci95": ci95, "best": int(is_best)}
+
+    def save(self, name: str, accuracy: float | None) -> None:
+        facts = {**self.facts, "episodes": self.done, "val_accuracy": accuracy}
+        save_weights(self.folder / name, self.learner.state_dict(), facts)
+
+    def state(self) -> dict:
+        """Everything that a resumed run needs."""
+        return {
+            "learner": self.learner.state_dict(),
+            "optimizer": self.optim.state_dict(),
+            "precision": self.fabric._precision.state_dict(),
+            "bank": self.sampler.bank.fingerprint,
+            "protocol": self.sampler.protocol.as_dict(),
+            **{name: getattr(self, name) for name in ("done", "misses", "best", "best_weights", "rows")},
+        }
+
+    def restore(self) -> None:
+        state = load_tree(self.folder / CHECKPOINT)
+        if state["bank"] != self.sampler.bank.fingerprint or state["protocol"] != self.sampler.protocol.as_dict():
+            raise FewshotError(f"{self.folder / CHECKPOINT} belongs to another bank or protocol; start without resume")
+        self.learner.load_state_dict(state["learner"])
+        self.optim.load_state_dict(state["optimizer"])
+        self.fabric._precision.load_state_dict(state["precision"])
+        for name in ("done", "misses", "best", "best_weights", "rows"):
+            setattr(self, name, state[name])
+
+    def finish(self) -> None:
+        """Write the last weights and put the best ones into the learner."""
+        if self.writes:
+            self.save(LAST, None)
+        if self.best_weights is not None:
+            self.learner.load_state_dict(self.best_weights)
+        else:
+            self.best = {"accuracy": math.nan, "episodes": self.done}
+            if self.writes:
+                self.save(BEST, None)
+        self.learner.eval()
+
+
+def _crossed(every: int, before: int, now: int, total: int) -> bool:
+    """Whether a multiple of `every` lies in (before, now], or training has ended."""
+    return every > 0 and (before // every != now // every or now == total)
 
 
 def _mixed_seed(*numbers: int) -> int:

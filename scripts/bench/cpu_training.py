@@ -101,7 +101,9 @@ def main() -> None:
     if arguments.serve:
         serve(json.loads(arguments.serve), arguments.size)
         return
-    print(f"Conv-4, {arguments.size}x{arguments.size}, torch {torch.__version__}, {torch.get_num_threads()} threads\n\ntraining")
+    print(
+        f"Conv-4, {arguments.size}x{arguments.size}, torch {torch.__version__}, {torch.get_num_threads()} threads\n\ntraining"
+    )
     compete(TRAINING, arguments.size, arguments.rounds)
     print("\nembedding")
     compete(EMBEDDING, arguments.size, arguments.rounds)

@@ -8,7 +8,8 @@ from fewshot.backbones.pixels import Pixels
 
 
 @pytest.mark.parametrize(
-    ("channels", "size", "parameters", "features"), [(1, 28, 111_936, 64), (3, 84, 113_088, 1600), (3, 32, 113_088, 256)]
+    ("channels", "size", "parameters", "features"),
+    [(1, 28, 111_936, 64), (3, 84, 113_088, 1600), (3, 32, 113_088, 256)],
 )
 def test_parameters_and_features_are_those_of_the_paper(channels, size, parameters, features):
     net = Conv4(channels, image_size=size)

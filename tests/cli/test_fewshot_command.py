@@ -10,7 +10,7 @@ from PIL import Image
 
 from fewshot.cli.main import main
 from fewshot.leaderboard.table import read
-from fewshot.training.meta_train import load_weights
+from fewshot.training.checkpoint import load_weights
 
 SMALL = [
     "data=folder", "data.root=images", "data.prepared=prepared", "data.size=28", "data.channels=1", "experiment=debug",

@@ -102,7 +102,16 @@ def pickled_items(folder):
 
 @pytest.mark.parametrize(
     "damage",
-    [truncate, flip_a_byte, lose_labels, foreign_description, garbled_description, later_version, no_names, pickled_items],
+    [
+        truncate,
+        flip_a_byte,
+        lose_labels,
+        foreign_description,
+        garbled_description,
+        later_version,
+        no_names,
+        pickled_items,
+    ],
 )
 def test_a_damaged_bank_is_refused_in_one_line_that_names_the_file(bank, tmp_path, damage):
     folder = saved(bank, tmp_path)
@@ -116,7 +125,7 @@ def test_a_damaged_bank_is_refused_in_one_line_that_names_the_file(bank, tmp_pat
 def test_an_object_array_is_not_unpickled_even_without_checksums(bank, tmp_path):
     folder = saved(bank, tmp_path)
     pickled_items(folder)
-    with pytest.raises(FewshotError, match="items.npy"):
+    with pytest.raises(FewshotError, match=r"items\.npy"):
         open_bank(folder, check=False)
 
 

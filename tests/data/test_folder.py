@@ -78,7 +78,9 @@ def test_what_cannot_be_used_is_named(root, damage, word):
         folder(root).bank("train")
 
 
-@pytest.mark.parametrize(("text", "word"), [("a,b\n1,2\n", "columns"), ("filename,label\ngone.png,x\n", "line 2: 'gone.png'")])
+@pytest.mark.parametrize(
+    ("text", "word"), [("a,b\n1,2\n", "columns"), ("filename,label\ngone.png,x\n", "line 2: 'gone.png'")]
+)
 def test_a_bad_csv_is_named(tmp_path, text, word):
     (tmp_path / "test.csv").write_text(text)
     with pytest.raises(FewshotError, match=word):

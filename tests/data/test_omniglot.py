@@ -17,10 +17,17 @@ REAL = Path(__file__).parents[2] / "data" / "raw" / "omniglot-py"
 @pytest.fixture
 def tree(tmp_path, monkeypatch):
     """Two characters in train, one in test, with one-bit drawings as the real ones."""
-    lists = {"vinyals_train": ["A/character01", "B/character02"], "vinyals_val": ["B/character01"], "vinyals_test": ["C/character01"]}
+    lists = {
+        "vinyals_train": ["A/character01", "B/character02"],
+        "vinyals_val": ["B/character01"],
+        "vinyals_test": ["C/character01"],
+    }
     monkeypatch.setattr(omniglot, "class_list", lambda _, part: lists[part])
     rng = np.random.default_rng(0)
-    for part, names in (("images_background", lists["vinyals_train"] + lists["vinyals_val"]), ("images_evaluation", lists["vinyals_test"])):
+    for part, names in (
+        ("images_background", lists["vinyals_train"] + lists["vinyals_val"]),
+        ("images_evaluation", lists["vinyals_test"]),
+    ):
         for name in names:
             folder = tmp_path / "raw" / "omniglot-py" / part / name
             folder.mkdir(parents=True)
@@ -119,7 +126,7 @@ def test_archives_are_downloaded_checked_and_unpacked(tree, server, monkeypatch)
     assert Omniglot(tree / "new", tree / "p2").bank("test").fingerprint == expected
 
     archives["images_evaluation.zip"]["md5"] = "0" * 32
-    with pytest.raises(FewshotError, match="images_evaluation.zip of omniglot does not have the published checksum"):
+    with pytest.raises(FewshotError, match=r"images_evaluation\.zip of omniglot does not have the published checksum"):
         Omniglot(tree / "new2", tree / "p3").bank("test")
     assert not (tree / "new2/omniglot-py/images_evaluation").exists()
 

@@ -16,7 +16,12 @@ ROOT = Path(__file__).parents[2]
 
 def command(*arguments, cwd, **environment):
     return subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=cwd, env=os.environ | environment, capture_output=True, text=True, check=False
+        [sys.executable, "-m", *arguments],
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -27,7 +32,9 @@ def wheel_site(tmp_path_factory):
     built = command("build", "--wheel", "--no-isolation", "--outdir", str(place / "dist"), str(ROOT), cwd=place)
     assert built.returncode == 0, built.stdout + built.stderr
     (wheel,) = (place / "dist").glob("*.whl")
-    installed = command("pip", "install", "--no-deps", "--quiet", "--target", str(place / "site"), str(wheel), cwd=place)
+    installed = command(
+        "pip", "install", "--no-deps", "--quiet", "--target", str(place / "site"), str(wheel), cwd=place
+    )
     assert installed.returncode == 0, installed.stderr
     return place / "site"
 
@@ -37,7 +44,12 @@ def test_an_installed_wheel_makes_a_row_in_an_empty_folder(wheel_site, tmp_path)
     assert where.returncode == 0, where.stderr
     code = "import fewshot, fewshot.resources as r; print(fewshot.__file__, r.conf_folder(), r.manifests_folder())"
     paths = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(wheel_site)}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(wheel_site)},
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.split()
     assert all(path.startswith(str(wheel_site)) for path in paths), paths
     done = command("fewshot.cli.main", "experiment=debug", cwd=tmp_path, PYTHONPATH=str(wheel_site))
@@ -71,7 +83,10 @@ def test_a_killed_command_resumes_to_the_same_weights_and_one_row(prepared, tmp_
     killed.mkdir()
     whole.mkdir()
     with subprocess.Popen(
-        [sys.executable, "-m", *arguments], cwd=killed, env=os.environ | {"FEWSHOT_DATA": prepared}, stdout=subprocess.DEVNULL
+        [sys.executable, "-m", *arguments],
+        cwd=killed,
+        env=os.environ | {"FEWSHOT_DATA": prepared},
+        stdout=subprocess.DEVNULL,
     ) as process:
         deadline = time.monotonic() + 60
         while not list(killed.glob("runs/*/checkpoint.safetensors")) and time.monotonic() < deadline:
@@ -97,6 +112,13 @@ def test_two_processes_train_together_and_leave_one_row(prepared, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(read(tmp_path / "leaderboard.csv")) == 1
     assert len(list(tmp_path.glob("runs/*"))) == 1
-    uneven = command("fewshot.cli.main", "experiment=debug", "trainer.accelerator=cpu", "trainer.devices=2", cwd=tmp_path, FEWSHOT_DATA=prepared)
+    uneven = command(
+        "fewshot.cli.main",
+        "experiment=debug",
+        "trainer.accelerator=cpu",
+        "trainer.devices=2",
+        cwd=tmp_path,
+        FEWSHOT_DATA=prepared,
+    )
     assert uneven.returncode != 0
     assert "use a multiple of 2" in uneven.stderr

@@ -38,7 +38,11 @@ def one_hot(episodes):
 
 
 def random_logits(episodes):
-    return torch.randn(*episodes.query_labels.shape, episodes.way, generator=torch.Generator().manual_seed(int(episodes.query.sum()) % 1000))
+    return torch.randn(
+        *episodes.query_labels.shape,
+        episodes.way,
+        generator=torch.Generator().manual_seed(int(episodes.query.sum()) % 1000),
+    )
 
 
 def test_an_oracle_is_always_right(bank):

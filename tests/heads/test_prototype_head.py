@@ -35,9 +35,13 @@ def test_logits_are_those_of_a_plain_loop(head, shots):
     logits = head(episodes)
     for b in range(len(episodes)):
         for c in range(3):
-            mean = torch.stack([x for x, y in zip(episodes.support[b], episodes.support_labels[b]) if y == c]).mean(0)
+            mean = torch.stack(
+                [x for x, y in zip(episodes.support[b], episodes.support_labels[b], strict=True) if y == c]
+            ).mean(0)
             for q, x in enumerate(episodes.query[b]):
-                score = -(x - mean).square().sum() if head.distance == "euclidean" else x @ mean / (x.norm() * mean.norm())
+                score = (
+                    -(x - mean).square().sum() if head.distance == "euclidean" else x @ mean / (x.norm() * mean.norm())
+                )
                 torch.testing.assert_close(logits[b, q, c], score)
 
 

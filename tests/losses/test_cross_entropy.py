@@ -24,7 +24,9 @@ def test_it_is_the_mean_negative_log_probability():
 
 def test_equal_logits_cost_log_way_and_log_probabilities_stay_as_they_are():
     labels = torch.tensor([[0, 2]])
-    torch.testing.assert_close(CrossEntropy()(episodes_of(labels), torch.zeros(1, 2, 3)).total, torch.tensor(math.log(3)))
+    torch.testing.assert_close(
+        CrossEntropy()(episodes_of(labels), torch.zeros(1, 2, 3)).total, torch.tensor(math.log(3))
+    )
     logits = torch.randn(1, 2, 3)
     loss = CrossEntropy()
     torch.testing.assert_close(

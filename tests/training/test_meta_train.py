@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -17,8 +18,10 @@ from fewshot.evaluation.meta_test import evaluate
 from fewshot.heads.prototype import PrototypeHead
 from fewshot.learners.metric_learner import MetricLearner
 from fewshot.losses.cross_entropy import CrossEntropy
+from fewshot.training.checkpoint import load_weights
 from fewshot.training.fabric import Trainer
-from fewshot.training.meta_train import BEST, CHECKPOINT, LAST, TrainingSettings, load_weights, meta_train
+from fewshot.training.meta_train import BEST, CHECKPOINT, LAST, meta_train
+from fewshot.training.settings import TrainingSettings
 
 CPU = Trainer(accelerator="cpu", threads=1)
 
@@ -30,7 +33,9 @@ def make_learner(seed=0) -> MetricLearner:
 
 def train(bank, folder=None, episodes=40, learner=None, validation=True, **options):
     learner = learner or make_learner()
-    settings = TrainingSettings(**({"validate_every": 20, "log_every": 10, "checkpoint_every": 10} | options.pop("settings", {})))
+    settings = TrainingSettings(
+        **({"validate_every": 20, "log_every": 10, "checkpoint_every": 10} | options.pop("settings", {}))
+    )
     result = meta_train(
         learner, bank, Protocol(5, 1, 5, episodes=episodes), bank if validation else None, Protocol(5, 1, 5, episodes=30),
         settings=settings, trainer=options.pop("trainer", CPU), folder=folder, show_progress=False, **options,
@@ -122,10 +127,12 @@ def test_schedule_and_clipping_reach_the_optimiser(bank):
     assert all(torch.equal(still.state_dict()[n], before.state_dict()[n]) for n in names)
 
     class Descent(torch.optim.SGD):
-        norms = []
+        norms: ClassVar[list[float]] = []
 
         def step(self, *args):
-            self.norms.append(torch.stack([p.grad.norm() for g in self.param_groups for p in g["params"]]).norm().item())
+            self.norms.append(
+                torch.stack([p.grad.norm() for g in self.param_groups for p in g["params"]]).norm().item()
+            )
             return super().step(*args)
 
     train(bank, settings={"gradient_clip": 0.01}, optimizer=lambda p: Descent(p, lr=0.1))
@@ -138,10 +145,10 @@ def test_a_loss_that_is_no_number_stops_with_a_clear_line(bank, tmp_path):
 
 
 def test_other_precision_and_layout_learn_the_same_thing(bank):
-    plain, result = train(bank, trainer=Trainer(accelerator="cpu", channels_last=False))
+    _, result = train(bank, trainer=Trainer(accelerator="cpu", threads=1, channels_last=False))
     _, other = train(bank)
     assert other.curve[0]["loss"] == pytest.approx(result.curve[0]["loss"], rel=1e-3)
-    _, half = train(bank, trainer=Trainer(accelerator="cpu", precision="bf16"))
+    _, half = train(bank, trainer=Trainer(accelerator="cpu", threads=1, precision="bf16"))
     assert half.curve[-1]["loss"] == pytest.approx(result.curve[-1]["loss"], rel=0.15)
 
 
@@ -202,7 +209,9 @@ def test_kill_9_at_any_moment_then_resume_gives_bit_identical_weights_and_curve(
     def start(folder):
         code = RUN.format(tests=tests, folder=str(folder))
         environment = os.environ | {"PYTHONPATH": f"{tests}{os.pathsep}{Path(__file__).parent}"}
-        return subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        return subprocess.Popen(
+            [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
 
     kills = 0
     for after in (0.5, 1.3, 2.1, None):

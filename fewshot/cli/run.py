@@ -1,0 +1,196 @@
+"""One run of `fewshot`: meta-train, meta-test, a row."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+import fewshot
+from fewshot.cli import recipe
+from fewshot.cli.provenance import git_state
+from fewshot.cli.run_folder import ROW, check_can_append, choose_run_folder
+from fewshot.cli.typed import typed
+from fewshot.data.bank import Bank
+from fewshot.data.catalog import made_dataset
+from fewshot.data.dataset import DataSet
+from fewshot.device import device_name
+from fewshot.episodes.protocol import Protocol
+from fewshot.episodes.sampler import EpisodeSampler
+from fewshot.errors import FewshotError
+from fewshot.evaluation.meta_test import Evaluation, evaluate
+from fewshot.evaluation.picture import draw_episode
+from fewshot.files import replacing, write_text
+from fewshot.leaderboard.row import Row
+from fewshot.leaderboard.table import append
+from fewshot.training.checkpoint import load_weights
+from fewshot.training.curve import draw_curve
+from fewshot.training.fabric import Trainer, make_fabric
+from fewshot.training.meta_train import BEST, meta_train
+from fewshot.training.settings import TrainingSettings
+
+MODES = ("train_and_test", "train", "test")
+
+
+def run(config: DictConfig, overrides: Iterable[str] = ()) -> dict | None:
+    """Do what `config` says.
+
+    Args:
+        config: as `conf/config.yaml` composes it.
+        overrides: what was typed, `key=value` each; in a test it goes on top of the checkpoint's configuration.
+
+    Returns:
+        The leaderboard row that was made; None for `mode=train`, and on all ranks but the first.
+
+    Raises:
+        FewshotError: something given cannot be used; it is found before anything is written.
+    """
+    if config.mode not in MODES:
+        raise FewshotError(f"mode={config.mode}; expected one of {', '.join(MODES)}")
+    weights, facts = None, {}
+    if config.mode == "test":
+        if not config.checkpoint:
+            raise FewshotError("mode=test needs checkpoint=PATH, the best.safetensors or last.safetensors of a run")
+        weights, facts = load_weights(config.checkpoint)
+        if "config" in facts:
+            config = recipe.with_checkpoint(config, facts["config"], overrides)
+    elif config.checkpoint:
+        raise FewshotError("checkpoint= goes with mode=test; to go on with an interrupted run use resume=true")
+    recipe.check_seed(config.seed)
+    protocols = {part: recipe.make_protocol(config, part) for part in ("train", "val", "test")}
+    settings = typed(TrainingSettings, config.training, "training")
+    trainer = typed(Trainer, config.trainer, "trainer")
+    optimizer, schedule = recipe.make_optimizer(config), recipe.make(config.schedule, "schedule")
+    augment = recipe.make(config.augment, "augment")
+    dataset = made_dataset(config.data)
+    if config.leaderboard:
+        check_can_append(config.leaderboard)
+    fabric = make_fabric(trainer)
+    console = Console(quiet=not fabric.is_global_zero, highlight=False, soft_wrap=True)
+    splits = ("test",) if config.mode == "test" else ("train", "val", "test")
+    banks = _open_banks(dataset, splits, protocols, console)
+    learner = recipe.make_learner(config, banks["test"])
+    if weights is not None:
+        _load(learner, weights, config.checkpoint)
+
+    name, digest = recipe.run_name(config), recipe.config_hash(config)
+    folder = choose_run_folder(config.output, name, digest, config.resume) if fabric.is_global_zero else None
+    folder = fabric.broadcast(folder)
+    console.print(f"run {folder} on {fabric.device.type}")
+    if config.resume and (folder / ROW).is_file():
+        row = json.loads((folder / ROW).read_text(encoding="utf-8"))
+        console.print(f"already finished: {row['accuracy']:.2f} ± {row['ci95']:.2f}% (nothing to resume)")
+        return row
+    if fabric.is_global_zero:
+        write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+
+    if config.mode != "test" and any(p.requires_grad for p in learner.parameters()):
+        # Interpolations stay as they are: where data lies is for the machine that tests to say.
+        facts = {"config": OmegaConf.to_container(config), "train_protocol": str(protocols["train"])}
+        result = meta_train(
+            learner,
+            banks["train"],
+            protocols["train"],
+            banks.get("val"),
+            protocols["val"],
+            optimizer=optimizer,
+            schedule=schedule,
+            settings=settings,
+            augment=augment,
+            fabric=fabric,
+            trainer=trainer,
+            folder=folder,
+            resume=config.resume,
+            facts=facts,
+        )
+        if fabric.is_global_zero:
+            draw_curve(result.curve, folder / "curve.png", name)
+    learner.to(fabric.device)
+    if config.mode == "train":
+        console.print(f"weights in {folder / BEST}")
+        return None
+    if not fabric.is_global_zero:
+        return None
+    found = evaluate(learner, banks["test"], protocols["test"])
+    row = _row(config, found, facts.get("train_protocol", ""), folder, name, digest)
+    with replacing(folder / "test_accuracies.npy") as temporary:
+        np.save(temporary, found.accuracies, allow_pickle=False)
+    draw_episode(learner.eval(), banks["test"].to(fabric.device), found.protocol, folder / "episode.png")
+    if config.leaderboard:
+        append(config.leaderboard, row)
+    write_text(folder / ROW, json.dumps(asdict(row), indent=1) + "\n")
+    console.print(f"meta-test {found}")
+    console.print(
+        f"{found.seconds:.1f} s, {found.episodes_per_second:.0f} episodes/s; pictures and accuracies in {folder}"
+    )
+    if config.leaderboard:
+        console.print(f"row appended to {config.leaderboard}; fewshot-leaderboard show")
+    return asdict(row)
+
+
+def _open_banks(
+    dataset: DataSet, splits: Iterable[str], protocols: dict[str, Protocol], console: Console
+) -> dict[str, Bank]:
+    """The banks of the splits, prepared if need be, each big enough for its protocol; validation may be missing."""
+    banks = {}
+    for split in splits:
+        if split == "val" and split not in dataset.splits:
+            continue
+        if not dataset.is_prepared(split):
+            console.print(f"preparing {dataset.name}/{split} in {dataset.folder(split)}")
+        banks[split] = dataset.bank(split)
+        EpisodeSampler(banks[split], protocols[split])
+    return banks
+
+
+def _load(learner: torch.nn.Module, weights: dict[str, torch.Tensor], checkpoint: str) -> None:
+    try:
+        learner.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise FewshotError(f"{checkpoint} does not fit this learner: {reason}") from error
+
+
+def _row(config: DictConfig, found: Evaluation, train_protocol: str, folder: Path, name: str, digest: str) -> Row:
+    commit, dirty = git_state()
+    return Row(
+        when=datetime.now(UTC).isoformat(timespec="seconds"),
+        name=name,
+        data=found.data,
+        split=found.split,
+        pipeline=found.pipeline,
+        bank_fingerprint=found.bank_fingerprint,
+        backbone=recipe.describe(config.backbone),
+        pretraining="none",
+        learner=recipe.describe(config.learner),
+        head=recipe.describe(config.head),
+        loss=recipe.describe(config.loss),
+        transductive=found.transductive,
+        train_protocol=train_protocol,
+        way=found.protocol.way,
+        shot=found.protocol.shot_text,
+        query=found.protocol.query,
+        imbalance=found.protocol.imbalance,
+        episodes=found.protocol.episodes,
+        episodes_sha256=found.episodes_sha256,
+        test_seed=found.protocol.seed,
+        seed=config.seed,
+        accuracy=found.accuracy,
+        ci95=found.ci95,
+        ci_type="t",
+        seconds=round(found.seconds, 3),
+        episodes_per_second=round(found.episodes_per_second, 1),
+        device=device_name(found.device),
+        precision=str(config.trainer.precision),
+        fewshot_version=fewshot.__version__,
+        torch_version=torch.__version__,
+        git_commit=commit,
+        git_dirty=dirty,
+        config_hash=digest,
+        run=str(Path(folder).resolve()),
+    )
