@@ -124,6 +124,14 @@ def run_name(config: DictConfig) -> str:
     return "-".join([*parts, f"{train.way}w{train.shot_text.replace(',', '+')}s"])
 
 
+def without_command(config: DictConfig) -> dict:
+    """What a file of weights keeps of a configuration, as plain JSON.
+
+    Interpolations stay as they are: where data lies is for the machine that tests to say.
+    """
+    return {key: value for key, value in OmegaConf.to_container(config).items() if key not in _OF_THE_COMMAND}
+
+
 def with_checkpoint(config: DictConfig, stored: dict, overrides: Iterable[str]) -> DictConfig:
     """The configuration of a test: that of the checkpoint, with what the command line gives on top.
 
@@ -133,11 +141,12 @@ def with_checkpoint(config: DictConfig, stored: dict, overrides: Iterable[str]) 
         overrides: the command line's overrides, `key=value` each.
     """
     typed_keys = [text.lstrip("+~").partition("=")[0].partition("@")[0] for text in overrides]
-    if "experiment" in typed_keys:
-        return config
     merged = OmegaConf.create(stored)
     for key in _OF_THE_COMMAND:
         merged[key] = config[key]
+    if "experiment" in typed_keys:
+        # A recipe says on what to test; the learner stays the one that was trained.
+        merged.data, merged.episodes = config.data, config.episodes
     # Whole groups first, so that `head=x head.y=1` changes the head that was chosen.
     for key in sorted(typed_keys, key=lambda key: key.count(".")):
         OmegaConf.update(merged, key, OmegaConf.select(config, key), merge=False, force_add=True)

@@ -90,8 +90,7 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> dict | None:
         write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
 
     if config.mode != "test" and any(p.requires_grad for p in learner.parameters()):
-        # Interpolations stay as they are: where data lies is for the machine that tests to say.
-        facts = {"config": OmegaConf.to_container(config), "train_protocol": str(protocols["train"])}
+        facts = {"config": recipe.without_command(config), "train_protocol": str(protocols["train"])}
         result = meta_train(
             learner,
             banks["train"],

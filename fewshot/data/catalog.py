@@ -29,15 +29,14 @@ def open_dataset(name: str, **options: Any) -> DataSet:
         FewshotError: no such data set or option, or a value that it refuses.
     """
     if name not in dataset_names():
-        close = difflib.get_close_matches(name, dataset_names(), n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise FewshotError(f"unknown data set {name!r}{hint} (known: {', '.join(dataset_names())})")
+        raise FewshotError(
+            f"unknown data set {name!r}{_meant(name, dataset_names())} (known: {', '.join(dataset_names())})"
+        )
     config = OmegaConf.load(conf_folder() / "data" / f"{name}.yaml")
+    known = [key for key in config if not key.startswith("_")]
     for key, value in options.items():
-        if key not in config or key.startswith("_"):
-            raise FewshotError(
-                f"{name} has no option {key!r}; expected one of {', '.join(k for k in config if k[0] != '_')}"
-            )
+        if key not in known:
+            raise FewshotError(f"{name} has no option {key!r}{_meant(key, known)} (known: {', '.join(known)})")
         config[key] = value if not hasattr(value, "__fspath__") else str(value)
     return made_dataset(config)
 
@@ -58,3 +57,8 @@ def made_dataset(config: DictConfig) -> DataSet:
     if not isinstance(dataset, DataSet):
         raise FewshotError(f"data: {target} made a {type(dataset).__name__}, expected a DataSet")
     return dataset
+
+
+def _meant(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -16,6 +16,7 @@ from fewshot.errors import FewshotError
 
 _SIZE, _DRAWINGS = 28, 20
 _ROTATIONS = (0, 90, 180, 270)
+_PARTS = ("images_background", "images_evaluation")
 _LISTS = {
     "vinyals": {
         "train": ["vinyals_train"],
@@ -65,7 +66,7 @@ class Omniglot(DataSet):
 
     def build(self, split: str) -> Bank:
         names = self.characters(split)
-        files = self._files(names, split)
+        files = self._files(names, split, self._base(split))
         with ThreadPoolExecutor() as pool:
             drawings = np.stack(list(pool.map(_read, [path for name in names for path in files[name]])))
         rotations = _ROTATIONS if self.scheme == "vinyals" else (0,)
@@ -84,11 +85,21 @@ class Omniglot(DataSet):
             pipeline="omniglot28",
         )
 
-    def _files(self, names: list[str], split: str) -> dict[str, list[Path]]:
-        base = self._base()
+    def check_files(self, split: str) -> bool:
+        """Compare the public files of `split` with its class list; False where there are none to compare.
+
+        Raises:
+            FewshotError: a character or some of its drawings are missing.
+        """
+        base = self._present()
+        if base is not None:
+            self._files(self.characters(split), split, base)
+        return base is not None
+
+    def _files(self, names: list[str], split: str, base: Path) -> dict[str, list[Path]]:
         found, missing, odd = {}, [], []
         for name in names:
-            folders = [base / part / name for part in ("images_background", "images_evaluation")]
+            folders = [base / part / name for part in _PARTS]
             folder = next((f for f in folders if f.is_dir()), None)
             if folder is None:
                 missing.append(name)
@@ -104,18 +115,23 @@ class Omniglot(DataSet):
                 )
         return found
 
-    def _base(self) -> Path:
-        """The folder that holds images_background; downloaded if it is nowhere."""
-        for base in (self.root / "omniglot-py", self.root):
-            if (base / "images_background").is_dir() or (base / "images_evaluation").is_dir():
-                return base
-        base = self.root / "omniglot-py"
-        if not self.download:
+    def _present(self) -> Path | None:
+        """The folder that holds images_background or images_evaluation, if there is one."""
+        bases = (self.root / "omniglot-py", self.root)
+        return next((base for base in bases if any((base / part).is_dir() for part in _PARTS)), None)
+
+    def _base(self, split: str) -> Path:
+        """The folder with the files of `split`; what is missing from it is downloaded if that is allowed."""
+        base = self._present() or self.root / "omniglot-py"
+        needed = _PARTS if self.scheme == "vinyals" else _PARTS[:1] if split == "train" else _PARTS[1:]
+        missing = [part for part in needed if not (base / part).is_dir()]
+        if missing and not self.download:
             raise FewshotError(
-                f"omniglot is missing: no images_background in {base}; put torchvision's omniglot-py folder there or "
-                f"set data.root, or data.download=true"
+                f"omniglot is missing: no {' and no '.join(missing)} in {base}; put torchvision's omniglot-py folder "
+                f"there or set data.root, or data.download=true"
             )
-        fetch_archives(manifest("omniglot")["archives"], base, "omniglot")
+        archives = manifest("omniglot")["archives"]
+        fetch_archives({f"{part}.zip": archives[f"{part}.zip"] for part in missing}, base, "omniglot")
         return base
 
 
@@ -124,7 +140,7 @@ def _read(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as image:
             drawing = np.asarray(image.convert("L")) < 128
-    except (OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, ValueError) as error:
         raise FewshotError(f"{path} cannot be read as an image ({error}); unpack the archives again") from error
     if drawing.shape != (105, 105):
         raise FewshotError(
