@@ -24,7 +24,7 @@ _PUBLIC = {
     "TrainingSettings": "fewshot.training.settings",
     "Trainer": "fewshot.training.fabric",
     "meta_train": "fewshot.training.meta_train",
-    "evaluate": "fewshot.evaluation.meta_test",
+    "evaluate": "fewshot.evaluation.scoring",
     "FewshotError": "fewshot.errors",
 }
 __all__ = [*_PUBLIC, "__version__"]

@@ -23,8 +23,8 @@ from fewshot.device import device_name
 from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.sampler import EpisodeSampler
 from fewshot.errors import FewshotError
-from fewshot.evaluation.meta_test import Evaluation, evaluate
 from fewshot.evaluation.picture import draw_episode
+from fewshot.evaluation.scoring import Evaluation, evaluate
 from fewshot.files import replacing, write_text
 from fewshot.leaderboard.row import Row
 from fewshot.leaderboard.table import append

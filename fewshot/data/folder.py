@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -58,7 +59,9 @@ class ImageFolder(DataSet):
         if not name or "/" in name or name.startswith("."):
             raise FewshotError(f"data.name={name!r}; expected a name that can be a folder's")
         self.name, self.size, self.channels, self.resize = name, size, channels, resize
-        self.mean, self.std = tuple(mean or ()), tuple(std or ())
+        self.mean, self.std = _statistics("mean", mean, channels), _statistics("std", std, channels)
+        if not all(value > 0 for value in self.std):
+            raise FewshotError(f"data.std={list(self.std)}; expected values above 0")
         self.splits = tuple(s for s in _SPLITS if (self.root / s).is_dir() or (self.root / f"{s}.csv").is_file())
 
     def folder(self, split: str) -> Path:
@@ -72,8 +75,12 @@ class ImageFolder(DataSet):
         listing = hashlib.sha256()
         for label, paths in sorted(self._classes(split).items()):
             for path in paths:
-                facts = path.stat()
-                listing.update(f"{label}\0{path}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
+                try:
+                    facts = path.stat()
+                except OSError as error:
+                    raise FewshotError(f"{path} cannot be read ({error.strerror}); repair it or take it out") from error
+                line = f"{label}\0{path}\0{facts.st_size}\0{facts.st_mtime_ns}\n"
+                listing.update(line.encode(errors="surrogateescape"))
         return {
             "version": 1,
             "files": listing.hexdigest(),
@@ -109,6 +116,9 @@ class ImageFolder(DataSet):
             }
         else:
             found = self._from_csv(table)
+        garbled = [label for label in found if label.encode(errors="ignore").decode() != label]
+        if garbled:
+            raise FewshotError(f"{folder}: the class name {garbled[0]!r} is not UTF-8; rename the folder")
         empty = sorted(label for label, paths in found.items() if not paths)
         if empty or not found:
             what = f"no images in class {empty[0]!r} ({len(empty)} such classes)" if empty else "no classes"
@@ -119,25 +129,31 @@ class ImageFolder(DataSet):
         return found
 
     def _from_csv(self, table: Path) -> dict[str, list[Path]]:
-        with open(table, encoding="utf-8", newline="") as file:
-            rows = csv.DictReader(file)
-            if not {"filename", "label"}.issubset(rows.fieldnames or ()):
-                raise FewshotError(f"{table} has the columns {rows.fieldnames}; expected filename,label")
-            found: dict[str, list[Path]] = {}
-            for row in rows:
-                places = [self.root / "images" / row["filename"], self.root / row["filename"]]
-                path = next((p for p in places if p.is_file()), None)
-                if path is None:
-                    raise FewshotError(
-                        f"{table}, line {rows.line_num}: {row['filename']!r} is neither in {self.root}/images nor in {self.root}"
-                    )
-                found.setdefault(row["label"], []).append(path)
+        found: dict[str, list[Path]] = {}
+        try:
+            # "-sig": spreadsheets put a byte order mark in front of the first column's name.
+            with open(table, encoding="utf-8-sig", newline="") as file:
+                rows = csv.DictReader(file)
+                if not {"filename", "label"}.issubset(rows.fieldnames or ()):
+                    raise FewshotError(f"{table} has the columns {rows.fieldnames}; expected filename,label")
+                for row in rows:
+                    if not row["filename"] or not row["label"]:
+                        raise FewshotError(f"{table}, line {rows.line_num}: filename or label is empty")
+                    found.setdefault(row["label"], []).append(self._listed(row["filename"], table, rows.line_num))
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise FewshotError(f"{table} cannot be read as a CSV in UTF-8 ({error})") from error
         return {label: sorted(paths) for label, paths in found.items()}
+
+    def _listed(self, filename: str, table: Path, line: int) -> Path:
+        for path in (self.root / "images" / filename, self.root / filename):
+            if path.is_file():
+                return path
+        raise FewshotError(f"{table}, line {line}: {filename!r} is neither in {self.root}/images nor in {self.root}")
 
     def _read(self, path: Path) -> np.ndarray:
         try:
             with Image.open(path) as image:
-                image = image.convert("L" if self.channels == 1 else "RGB")
+                image = _eight_bits(image).convert("L" if self.channels == 1 else "RGB")
                 box = None
                 if self.resize == "crop":
                     side = min(image.size)
@@ -147,3 +163,22 @@ class ImageFolder(DataSet):
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise FewshotError(f"{path} cannot be read as an image ({error}); repair it or take it out") from error
         return pixels.reshape(self.size, self.size, self.channels).transpose(2, 0, 1)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    # Pillow's own conversion of deeper grey images saturates: all above 255 would be white.
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError("32 bits per pixel; expected 8 or 16")
+    return image
+
+
+def _statistics(what: str, values: Sequence[float] | None, channels: int) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(value) for value in values or ())
+    except (TypeError, ValueError):
+        numbers = None
+    if numbers is None or len(numbers) not in (0, channels):
+        raise FewshotError(f"data.{what}={values}; expected one number for each of {channels} channels, or null")
+    return numbers

@@ -66,7 +66,7 @@ class Omniglot(DataSet):
 
     def build(self, split: str) -> Bank:
         names = self.characters(split)
-        files = self._files(names, split, self._base(split))
+        files = self._files(names, split, self._base(names))
         with ThreadPoolExecutor() as pool:
             drawings = np.stack(list(pool.map(_read, [path for name in names for path in files[name]])))
         rotations = _ROTATIONS if self.scheme == "vinyals" else (0,)
@@ -99,8 +99,7 @@ class Omniglot(DataSet):
     def _files(self, names: list[str], split: str, base: Path) -> dict[str, list[Path]]:
         found, missing, odd = {}, [], []
         for name in names:
-            folders = [base / part / name for part in _PARTS]
-            folder = next((f for f in folders if f.is_dir()), None)
+            folder = _folder(base, name)
             if folder is None:
                 missing.append(name)
                 continue
@@ -120,19 +119,25 @@ class Omniglot(DataSet):
         bases = (self.root / "omniglot-py", self.root)
         return next((base for base in bases if any((base / part).is_dir() for part in _PARTS)), None)
 
-    def _base(self, split: str) -> Path:
-        """The folder with the files of `split`; what is missing from it is downloaded if that is allowed."""
-        base = self._present() or self.root / "omniglot-py"
-        needed = _PARTS if self.scheme == "vinyals" else _PARTS[:1] if split == "train" else _PARTS[1:]
-        missing = [part for part in needed if not (base / part).is_dir()]
-        if missing and not self.download:
+    def _base(self, names: list[str]) -> Path:
+        """The folder that holds the archives' folders; those that `names` need are downloaded if allowed."""
+        base = self._present()
+        if base is None and not self.download:
             raise FewshotError(
-                f"omniglot is missing: no {' and no '.join(missing)} in {base}; put torchvision's omniglot-py folder "
-                f"there or set data.root, or data.download=true"
+                f"omniglot is missing: no images_background in {self.root / 'omniglot-py'} or {self.root}; put "
+                f"torchvision's omniglot-py folder there or set data.root, or data.download=true"
             )
-        archives = manifest("omniglot")["archives"]
-        fetch_archives({f"{part}.zip": archives[f"{part}.zip"] for part in missing}, base, "omniglot")
+        base = base or self.root / "omniglot-py"
+        if self.download and not all(_folder(base, name) for name in names):
+            archives = manifest("omniglot")["archives"].items()
+            # One archive may be there already: a download that was cut off goes on with the other.
+            absent = {file: facts for file, facts in archives if not (base / Path(file).stem).is_dir()}
+            fetch_archives(absent, base, "omniglot")
         return base
+
+
+def _folder(base: Path, name: str) -> Path | None:
+    return next((base / part / name for part in _PARTS if (base / part / name).is_dir()), None)
 
 
 def _read(path: Path) -> np.ndarray:

@@ -16,7 +16,7 @@ from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.sampler import EpisodeSampler
 from fewshot.errors import FewshotError
-from fewshot.evaluation.meta_test import evaluate
+from fewshot.evaluation.scoring import evaluate
 from fewshot.learners.learner import Learner, TrainingLoss
 from fewshot.training.checkpoint import load_tree, save_tree, save_weights
 from fewshot.training.curve import TrainingCurve

@@ -19,6 +19,7 @@ def test_options_change_the_defaults(tmp_path):
     [
         ("omnigolt", {}, "did you mean omniglot"),
         ("glyphs", {"fingers": 5}, "no option 'fingers'"),
+        ("omniglot", {"spilt": "lake"}, "did you mean split"),
         ("glyphs", {"hands": 0}, "hands=0"),
     ],
 )

@@ -79,10 +79,18 @@ def test_what_cannot_be_used_is_named(root, damage, word):
 
 
 @pytest.mark.parametrize(
-    ("text", "word"), [("a,b\n1,2\n", "columns"), ("filename,label\ngone.png,x\n", "line 2: 'gone.png'")]
+    ("text", "word"),
+    [
+        ("a,b\n1,2\n", "columns"),
+        ("", "columns"),
+        ("filename,label\n", "no classes"),
+        ("filename,label\ngone.png,x\n", "line 2: 'gone.png'"),
+        ("filename,label\nx.png\n", "line 2: filename or label is empty"),
+        ("filename,label\nx.png,é\n", "UTF-8"),
+    ],
 )
 def test_a_bad_csv_is_named(tmp_path, text, word):
-    (tmp_path / "test.csv").write_text(text)
+    (tmp_path / "test.csv").write_bytes(text.encode("latin-1"))
     with pytest.raises(FewshotError, match=word):
         folder(tmp_path).bank("test")
 
@@ -90,6 +98,25 @@ def test_a_bad_csv_is_named(tmp_path, text, word):
 def test_an_empty_root_says_what_was_expected(tmp_path):
     with pytest.raises(FewshotError, match="neither train/ val/ test/ folders"):
         folder(tmp_path).bank("test")
+
+
+def test_a_csv_from_a_spreadsheet_is_read(tmp_path):
+    picture(tmp_path / "a.png")
+    (tmp_path / "test.csv").write_text("filename,label\r\na.png,ä\r\n", encoding="utf-8-sig", newline="")
+    assert folder(tmp_path).bank("test").class_names == ("ä",)
+
+
+def test_deep_grey_images_keep_their_shades(tmp_path):
+    (tmp_path / "raw/test/k").mkdir(parents=True)
+    Image.fromarray(np.linspace(0, 65535, 64).reshape(8, 8).astype(np.uint16)).save(tmp_path / "raw/test/k/0.png")
+    items = folder(tmp_path / "raw", channels=1).bank("test").items.flatten().tolist()
+    assert items == [int(v) >> 8 for v in np.linspace(0, 65535, 64)]
+
+
+@pytest.mark.parametrize("options", [{"mean": [0.1]}, {"std": [1, 1, 0]}, {"mean": "abc"}])
+def test_statistics_that_do_not_fit_the_channels_are_refused(tmp_path, options):
+    with pytest.raises(FewshotError, match=f"data.{next(iter(options))}="):
+        folder(tmp_path, **options)
 
 
 @pytest.mark.parametrize("options", [{"channels": 2}, {"size": 0}, {"resize": "stretch"}, {"name": "a/b"}])

@@ -1,3 +1,4 @@
+import hashlib
 import zipfile
 from pathlib import Path
 
@@ -111,8 +112,6 @@ def server(tmp_path):
 
 
 def test_archives_are_downloaded_checked_and_unpacked(tree, server, monkeypatch):
-    import hashlib
-
     www, address = server
     archives = {}
     for part in ("images_background", "images_evaluation"):
@@ -133,6 +132,42 @@ def test_archives_are_downloaded_checked_and_unpacked(tree, server, monkeypatch)
     archives["images_background.zip"]["url"] = f"{address}/nothing.zip"
     with pytest.raises(FewshotError, match=r"images_background.zip could not be fetched .* by hand"):
         Omniglot(tree / "new3", tree / "p4").bank("test")
+
+
+def test_a_download_that_was_cut_off_goes_on_with_what_is_missing(tree, server, monkeypatch):
+    www, address = server
+    folder = tree / "raw/omniglot-py"
+    with zipfile.ZipFile(www / "images_evaluation.zip", "w") as file:
+        for path in (folder / "images_evaluation").rglob("*.png"):
+            file.write(path, path.relative_to(folder))
+    md5 = hashlib.md5((www / "images_evaluation.zip").read_bytes()).hexdigest()
+    (folder / "images_evaluation").rename(tree / "gone")
+    with pytest.raises(FewshotError, match="lacks the classes C/character01"):
+        dataset(tree).bank("test")
+    # The server has no images_background.zip: asking for it would fail.
+    archives = {
+        "images_background.zip": {"url": f"{address}/images_background.zip", "md5": "0" * 32},
+        "images_evaluation.zip": {"url": f"{address}/images_evaluation.zip", "md5": md5},
+    }
+    monkeypatch.setattr(omniglot, "manifest", lambda _: {"archives": archives})
+    assert dataset(tree, download=True).bank("test").num_classes == 4
+
+
+def test_a_class_that_the_archives_do_not_hold_is_not_fetched_again(tree, monkeypatch):
+    monkeypatch.setattr("fewshot.data.download.pooch.retrieve", lambda *_, **__: pytest.fail("asked the network"))
+    (tree / "raw/omniglot-py/images_background/B/character02").rename(tree / "gone")
+    with pytest.raises(FewshotError, match="lacks the classes B/character02"):
+        dataset(tree, download=True).bank("train")
+
+
+def test_lake_has_no_rotations_and_no_val(tree, monkeypatch):
+    lists = {"lake_background": ["A/character01", "B/character01"], "lake_evaluation": ["C/character01"]}
+    monkeypatch.setattr(omniglot, "class_list", lambda _, part: lists[part])
+    lake = dataset(tree, split="lake")
+    assert lake.splits == ("train", "test")
+    bank = lake.bank("train")
+    assert (bank.class_names, len(bank)) == (("A/character01", "B/character01"), 40)
+    assert set(bank.items.unique().tolist()) == {0, 255}
 
 
 def test_an_archive_cannot_write_outside_its_folder(tmp_path):

@@ -14,7 +14,7 @@ from torch import nn
 from fewshot.backbones.conv4 import Conv4
 from fewshot.episodes.protocol import Protocol
 from fewshot.errors import FewshotError
-from fewshot.evaluation.meta_test import evaluate
+from fewshot.evaluation.scoring import evaluate
 from fewshot.heads.prototype import PrototypeHead
 from fewshot.learners.metric_learner import MetricLearner
 from fewshot.losses.cross_entropy import CrossEntropy

@@ -9,7 +9,7 @@ from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.sampler import EpisodeSampler
 from fewshot.errors import FewshotError
 from fewshot.evaluation.embedding import embed_bank
-from fewshot.evaluation.meta_test import evaluate
+from fewshot.evaluation.scoring import evaluate
 from fewshot.heads.prototype import PrototypeHead
 from fewshot.learners.learner import Learner
 from fewshot.learners.metric_learner import MetricLearner
