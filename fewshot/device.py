@@ -31,15 +31,6 @@ def keep_freed_memory() -> bool:
     )
 
 
-def best_device() -> torch.device:
-    """The accelerator where there is one, else the CPU."""
-    return (
-        torch.device(torch.accelerator.current_accelerator() or "cpu")
-        if torch.accelerator.is_available()
-        else torch.device("cpu")
-    )
-
-
 def device_name(device: torch.device | str) -> str:
     """What a row says about where it ran, such as `cpu x2` or the name of a GPU."""
     device = torch.device(device)

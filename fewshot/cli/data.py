@@ -162,10 +162,8 @@ def _public_files(dataset, split: str) -> str:
     """What comparing a split's public files with its manifest found; `-` for a data set without one."""
     from fewshot.errors import FewshotError
 
-    if not hasattr(dataset, "check_files"):
-        return "-"
     try:
-        return "ok" if dataset.check_files(split) else "not here"
+        return {True: "ok", False: "not here", None: "-"}[dataset.check_files(split)]
     except FewshotError as error:
         return str(error)
 

@@ -1,7 +1,6 @@
 """`fewshot-leaderboard`: look at the rows that runs have appended."""
 
 import argparse
-import os
 import sys
 
 from fewshot.cli.one_line_errors import one_line_errors
@@ -24,13 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     show.add_argument("--all-columns", action="store_true", help="every column; in a table one value a line")
     arguments = parser.parse_args(argv)
     with one_line_errors("fewshot-leaderboard"):
-        try:
-            _show(arguments)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # The reader, such as `head`, has seen enough; Python would complain again when it exits.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 1
+        _show(arguments)
     return 0
 
 

@@ -20,7 +20,7 @@ def main() -> None:
     """The console command `fewshot`."""
     # Hydra would print several lines of its own and hide the cause; here errors become one line.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    with one_line_errors("fewshot"):
+    with one_line_errors("fewshot", "interrupted; the same command with resume=true goes on from the last checkpoint"):
         app = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(_task)
         try:
             app()

@@ -9,18 +9,25 @@ from fewshot.errors import FewshotError
 
 
 @contextlib.contextmanager
-def one_line_errors(program: str) -> Iterator[None]:
-    """Turn a `FewshotError` into one line on stderr and exit code 2.
+def one_line_errors(program: str, interrupted: str = "interrupted") -> Iterator[None]:
+    """Turn a `FewshotError` into one line on stderr and exit code 2, an interruption into exit code 130.
+
+    A reader that stops early, as `head` does, is no error to speak of: exit code 1 without a word.
 
     With the environment variable FEWSHOT_TRACEBACK set, the traceback is shown instead.
     """
     try:
         yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough; Python would complain again when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
     except FewshotError as error:
         if os.environ.get("FEWSHOT_TRACEBACK"):
             raise
         print(f"{program}: error: {error}", file=sys.stderr)
         raise SystemExit(2) from error
     except KeyboardInterrupt:
-        print(f"{program}: interrupted; resume=true goes on from the last checkpoint", file=sys.stderr)
+        print(f"{program}: {interrupted}", file=sys.stderr)
         raise SystemExit(130) from None

@@ -44,6 +44,17 @@ class DataSet(ABC):
             FewshotError: files are missing, unreadable or not those of this data set.
         """
 
+    def check_files(self, split: str) -> bool | None:
+        """Compare the public files of `split` with what is known about them.
+
+        Returns:
+            True if they agree, False if there are none here, None if nothing is known about them.
+
+        Raises:
+            FewshotError: files are missing.
+        """
+        return None
+
     def folder(self, split: str) -> Path:
         """Where the prepared bank of `split` lies or will lie."""
         if split not in self.splits:
