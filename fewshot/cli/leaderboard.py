@@ -1,6 +1,7 @@
 """`fewshot-leaderboard`: look at the rows that runs have appended."""
 
 import argparse
+import os
 import sys
 
 from fewshot.cli.one_line_errors import one_line_errors
