@@ -11,7 +11,7 @@ from fewshot.learners.learner import Learner
 _CPU_PIXELS = 16 * 84 * 84
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def embed_bank(
     learner: Learner, bank: Bank, images_per_batch: int | None = None, needed: torch.Tensor | None = None
 ) -> Bank:
@@ -36,5 +36,4 @@ def embed_bank(
         if features is None:
             features = part.new_full((len(bank), part.shape[1]), torch.nan)
         features[index] = part
-    # Out of inference mode's bookkeeping: a head may train on these features.
-    return bank.with_features(features.clone())
+    return bank.with_features(features)

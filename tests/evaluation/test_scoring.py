@@ -85,6 +85,20 @@ def test_features_do_not_depend_on_how_many_go_through_together(bank):
         torch.testing.assert_close(embed_bank(learner, bank, batch).items, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_only_needed_images_are_embedded(bank):
+    learner, needed = learner_with(PrototypeHead()), torch.tensor([3, 100, 239])
+    features = embed_bank(learner, bank, needed=needed).items
+    assert torch.equal(features.isnan().any(1).logical_not().nonzero().flatten(), needed)
+    torch.testing.assert_close(features[needed], bank.items[needed].flatten(1) / 255)
+
+
+def test_a_head_can_be_trained_on_the_features_of_a_bank(bank):
+    head = PrototypeHead("cosine", learn_temperature=True)
+    features = embed_bank(learner_with(head), bank)
+    head(EpisodeSampler(features, Protocol()).episodes(0, 2)).sum().backward()
+    assert head.log_temperature.grad is not None
+
+
 def test_evaluation_leaves_the_learner_as_it_was(bank):
     learner = learner_with(PrototypeHead(), Conv4(1, image_size=28)).train()
     before = {name: value.clone() for name, value in learner.state_dict().items()}
