@@ -150,12 +150,16 @@ class EpisodeSampler:
 
         order = np.argsort(u_order, axis=1, kind="stable")
         labels = np.broadcast_to(np.arange(n)[:, None], items.shape)
-        return EpisodeIndices(
+        drawn = EpisodeIndices(
             classes=classes,
             support=items[in_support].reshape(count, -1),
             query=np.take_along_axis(items[in_query].reshape(count, -1), order, axis=1),
             query_labels=np.take_along_axis(labels[in_query].reshape(count, -1), order, axis=1),
         )
+        for name in EpisodeIndices.__dataclass_fields__:
+            # A block is kept and handed out in slices: nobody may write into it.
+            getattr(drawn, name).flags.writeable = False
+        return drawn
 
 
 def episodes_sha256(sampler: EpisodeSampler) -> str:

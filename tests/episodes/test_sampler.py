@@ -77,6 +77,12 @@ def test_images_are_uniform_too_where_classes_are_large(bank_of):
     assert pairs[np.tril_indices(12)].sum() == 0
 
 
+def test_what_was_drawn_cannot_be_written_into(bank):
+    drawn = EpisodeSampler(bank, Protocol()).indices(0, 3)
+    with pytest.raises(ValueError, match="read-only"):
+        drawn.query[0, 0] = 0
+
+
 def test_queries_are_shuffled(bank):
     labels = EpisodeSampler(bank, Protocol(5, 1, 15)).indices(0, 4000).query_labels
     for position in (0, 37, 74):
@@ -150,7 +156,7 @@ def test_images_are_those_of_the_indices_normalised(bank_of, channels_last):
     episodes, drawn = sampler.episodes(7, 6), sampler.indices(7, 6)
     mean, std = torch.tensor(bank.mean).view(3, 1, 1), torch.tensor(bank.std).view(3, 1, 1)
     for role in ("support", "query"):
-        expected = (bank.items[torch.from_numpy(getattr(drawn, role))] / 255 - mean) / std
+        expected = (bank.items[torch.tensor(getattr(drawn, role))] / 255 - mean) / std
         torch.testing.assert_close(getattr(episodes, role), expected)
 
 
