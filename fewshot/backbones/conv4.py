@@ -3,6 +3,8 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fewshot.errors import FewshotError
+
 
 class Conv4(nn.Module):
     """Four blocks of 3x3 convolution, BatchNorm, ReLU and 2x2 max pooling, then flatten.
@@ -16,11 +18,18 @@ class Conv4(nn.Module):
         global_pool: average over positions instead of flattening: another model, 64 features at any size.
         image_size: side of the input images in pixels; decides `feature_size`.
 
+    Raises:
+        FewshotError: no filters, or images too small for four poolings.
+
     Source: Snell et al., Prototypical Networks for Few-shot Learning, 2017, section 3.
     """
 
     def __init__(self, channels: int = 3, width: int = 64, global_pool: bool = False, image_size: int = 84):
         super().__init__()
+        if width < 1:
+            raise FewshotError(f"backbone.width={width}; expected at least 1")
+        if image_size < 16:
+            raise FewshotError(f"images of {image_size} pixels vanish in Conv-4's four poolings; use at least 16")
         self.blocks = nn.ModuleList(_block(channels if i == 0 else width, width) for i in range(4))
         self.global_pool = global_pool
         self.feature_size = width if global_pool else width * (image_size // 16) ** 2

@@ -1,6 +1,7 @@
 """BatchNorm folded into the convolution before it, for embedding."""
 
 import copy
+from collections import Counter
 
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -13,10 +14,14 @@ def fold_batchnorm(module: nn.Module) -> nn.Module:
     order of the children is the order of computation.
     """
     folded = copy.deepcopy(module).eval()
+    # A convolution that two places share has no single BatchNorm to fold.
+    uses = Counter(child for part in folded.modules() for child in part.children())
     for part in folded.modules():
-        if not isinstance(part, nn.Sequential):
+        if type(part) is not nn.Sequential:
             continue
         for i in range(len(part) - 1):
-            if isinstance(part[i], nn.Conv2d) and isinstance(part[i + 1], nn.BatchNorm2d):
+            conv, norm = part[i], part[i + 1]
+            follows = isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+            if follows and norm.running_mean is not None and uses[conv] == 1:
                 part[i], part[i + 1] = fuse_conv_bn_eval(part[i], part[i + 1]), nn.Identity()
     return folded

@@ -21,7 +21,9 @@ from fewshot.learners.learner import Learner
 
 # Keys that say where things lie or what is done with a run, and change no number in it.
 _NOT_NUMBERS = ("mode", "name", "checkpoint", "resume", "output", "leaderboard", "hydra", "experiment")
-# What a test takes from its command line and never from the checkpoint.
+# What a test takes from the checkpoint alone: typed anew it would put words into the row that are not true.
+_OF_TRAINING = ("seed", "loss", "optimizer", "schedule", "training", "augment", "episodes.train", "episodes.val")
+# What a test takes from its command line alone.
 _OF_THE_COMMAND = ("mode", "checkpoint", "resume", "output", "leaderboard", "trainer")
 
 
@@ -56,8 +58,8 @@ def make_optimizer(config: DictConfig) -> Callable[[Iterable[nn.Parameter]], tor
 
 def check_seed(seed: object) -> None:
     """Raise a FewshotError unless `seed` can seed a run."""
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise FewshotError(f"seed={seed!r}; expected a whole number of at least 0")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise FewshotError(f"seed={seed!r}; expected a whole number of at least 0, below 2^63")
 
 
 def make_protocol(config: DictConfig, part: str) -> Protocol:
@@ -108,9 +110,9 @@ def numbers_only(config: DictConfig) -> dict:
     return content
 
 
-def config_hash(config: DictConfig) -> str:
-    """sha256 of `numbers_only`: equal hashes are the same experiment."""
-    text = json.dumps(numbers_only(config), sort_keys=True, default=str)
+def config_hash(config: DictConfig, weights: str = "") -> str:
+    """sha256 of `numbers_only`, and in a test of the weights' hash: equal hashes are the same experiment."""
+    text = json.dumps(numbers_only(config), sort_keys=True, default=str) + weights
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -141,6 +143,9 @@ def with_checkpoint(config: DictConfig, stored: dict, overrides: Iterable[str]) 
         overrides: the command line's overrides, `key=value` each.
     """
     typed_keys = [text.lstrip("+~").partition("=")[0].partition("@")[0] for text in overrides]
+    for key in typed_keys:
+        if any(key == part or key.startswith(f"{part}.") for part in _OF_TRAINING):
+            raise FewshotError(f"{key} belongs to training: mode=test takes it from the checkpoint; leave it out")
     merged = OmegaConf.create(stored)
     for key in _OF_THE_COMMAND:
         merged[key] = config[key]

@@ -14,7 +14,7 @@ from rich.console import Console
 import fewshot
 from fewshot.cli import recipe
 from fewshot.cli.provenance import git_state
-from fewshot.cli.run_folder import ROW, check_can_append, choose_run_folder
+from fewshot.cli.run_folder import ROW, check_can_append, choose_run_folder, has_run
 from fewshot.cli.typed import typed
 from fewshot.data.bank import Bank
 from fewshot.data.catalog import made_dataset
@@ -25,7 +25,7 @@ from fewshot.episodes.sampler import EpisodeSampler
 from fewshot.errors import FewshotError
 from fewshot.evaluation.picture import draw_episode
 from fewshot.evaluation.scoring import Evaluation, evaluate
-from fewshot.files import replacing, write_text
+from fewshot.files import file_sha256, replacing, write_text
 from fewshot.leaderboard.row import Row
 from fewshot.leaderboard.table import append
 from fewshot.training.checkpoint import load_weights
@@ -56,6 +56,8 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> dict | None:
     if config.mode == "test":
         if not config.checkpoint:
             raise FewshotError("mode=test needs checkpoint=PATH, the best.safetensors or last.safetensors of a run")
+        if config.resume:
+            raise FewshotError("resume=true goes with training; a test has nothing to resume, leave it out")
         weights, facts = load_weights(config.checkpoint)
         if "config" in facts:
             config = recipe.with_checkpoint(config, facts["config"], overrides)
@@ -71,6 +73,8 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> dict | None:
     if config.leaderboard:
         check_can_append(config.leaderboard)
     fabric = make_fabric(trainer)
+    if config.mode != "test":
+        settings.check_steps(protocols["train"].episodes, fabric.world_size)
     console = Console(quiet=not fabric.is_global_zero, highlight=False, soft_wrap=True)
     splits = ("test",) if config.mode == "test" else ("train", "val", "test")
     banks = _open_banks(dataset, splits, protocols, console)
@@ -78,7 +82,7 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> dict | None:
     if weights is not None:
         _load(learner, weights, config.checkpoint)
 
-    name, digest = recipe.run_name(config), recipe.config_hash(config)
+    name, digest = recipe.run_name(config), recipe.config_hash(config, file_sha256(config.checkpoint))
     folder = choose_run_folder(config.output, name, digest, config.resume) if fabric.is_global_zero else None
     folder = fabric.broadcast(folder)
     console.print(f"run {folder} on {fabric.device.type}")
@@ -90,7 +94,11 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> dict | None:
         write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
 
     if config.mode != "test" and any(p.requires_grad for p in learner.parameters()):
-        facts = {"config": recipe.without_command(config), "train_protocol": str(protocols["train"])}
+        facts = {
+            "config": recipe.without_command(config),
+            "train_protocol": str(protocols["train"]),
+            "precision": trainer.precision,
+        }
         result = meta_train(
             learner,
             banks["train"],
@@ -111,16 +119,17 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> dict | None:
             draw_curve(result.curve, folder / "curve.png", name)
     learner.to(fabric.device)
     if config.mode == "train":
-        console.print(f"weights in {folder / BEST}")
+        console.print(f"weights in {folder / BEST}" if (folder / BEST).is_file() else "nothing to train, nothing saved")
         return None
     if not fabric.is_global_zero:
         return None
     found = evaluate(learner, banks["test"], protocols["test"])
-    row = _row(config, found, facts.get("train_protocol", ""), folder, name, digest)
+    row = _row(config, found, facts, folder, name, digest)
     with replacing(folder / "test_accuracies.npy") as temporary:
         np.save(temporary, found.accuracies, allow_pickle=False)
     draw_episode(learner.eval(), banks["test"].to(fabric.device), found.protocol, folder / "episode.png")
-    if config.leaderboard:
+    # A run that was killed after its row was appended and before it said so is not counted twice.
+    if config.leaderboard and not (config.resume and has_run(config.leaderboard, row.run)):
         append(config.leaderboard, row)
     write_text(folder / ROW, json.dumps(asdict(row), indent=1) + "\n")
     console.print(f"meta-test {found}")
@@ -144,6 +153,13 @@ def _open_banks(
             console.print(f"preparing {dataset.name}/{split} in {dataset.folder(split)}")
         banks[split] = dataset.bank(split)
         EpisodeSampler(banks[split], protocols[split])
+        for other in banks:
+            shared = set(banks[split].class_names) & set(banks[other].class_names) if other != split else ()
+            if shared:
+                raise FewshotError(
+                    f"{dataset.name}: {len(shared)} classes are in {other} and in {split}, such as {min(shared)!r}; "
+                    f"meta-test needs classes that training has not seen"
+                )
     return banks
 
 
@@ -155,7 +171,7 @@ def _load(learner: torch.nn.Module, weights: dict[str, torch.Tensor], checkpoint
         raise FewshotError(f"{checkpoint} does not fit this learner: {reason}") from error
 
 
-def _row(config: DictConfig, found: Evaluation, train_protocol: str, folder: Path, name: str, digest: str) -> Row:
+def _row(config: DictConfig, found: Evaluation, facts: dict, folder: Path, name: str, digest: str) -> Row:
     commit, dirty = git_state()
     return Row(
         when=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -170,7 +186,7 @@ def _row(config: DictConfig, found: Evaluation, train_protocol: str, folder: Pat
         head=recipe.describe(config.head),
         loss=recipe.describe(config.loss),
         transductive=found.transductive,
-        train_protocol=train_protocol,
+        train_protocol=facts.get("train_protocol", ""),
         way=found.protocol.way,
         shot=found.protocol.shot_text,
         query=found.protocol.query,
@@ -185,7 +201,7 @@ def _row(config: DictConfig, found: Evaluation, train_protocol: str, folder: Pat
         seconds=round(found.seconds, 3),
         episodes_per_second=round(found.episodes_per_second, 1),
         device=device_name(found.device),
-        precision=str(config.trainer.precision),
+        precision=facts.get("precision", "32"),
         fewshot_version=fewshot.__version__,
         torch_version=torch.__version__,
         git_commit=commit,

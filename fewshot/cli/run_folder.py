@@ -1,7 +1,7 @@
 """Where a run writes: its folder, and the leaderboard."""
 
-import os
 import re
+import tempfile
 from pathlib import Path
 
 from fewshot.errors import FewshotError
@@ -51,5 +51,12 @@ def check_can_append(leaderboard: Path | str) -> None:
     if path.exists():
         read(path)
     place = next(p for p in (path.resolve().parent, *path.resolve().parents) if p.exists())
-    if not place.is_dir() or not os.access(place, os.W_OK):
-        raise FewshotError(f"cannot write {path}: {place} is no folder that can be written to; set leaderboard=")
+    try:
+        tempfile.TemporaryFile(dir=place).close()
+    except OSError as error:
+        raise FewshotError(f"cannot write {path}: {error.strerror or error}; set leaderboard=") from error
+
+
+def has_run(leaderboard: Path | str, run: str) -> bool:
+    """Whether a row of that run folder is in the leaderboard."""
+    return Path(leaderboard).exists() and run in set(read(leaderboard)["run"])

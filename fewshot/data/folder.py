@@ -2,13 +2,14 @@
 
 import csv
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from fewshot.data.bank import Bank
 from fewshot.data.dataset import DataSet
@@ -101,10 +102,18 @@ class ImageFolder(DataSet):
             class_names=[label for label, _ in classes],
             name=self.name,
             split=split,
-            pipeline=f"{self.resize}{self.size}",
+            pipeline=self._pipeline(),
             mean=self.mean,
             std=self.std,
         )
+
+    def _pipeline(self) -> str:
+        """How pixels are made, with the normalisation where there is one: other numbers, another pipeline."""
+        name = f"{self.resize}{self.size}"
+        if not (self.mean or self.std):
+            return name
+        parts = [",".join(f"{value:g}" for value in values) or "none" for values in (self.mean, self.std)]
+        return f"{name} mean {parts[0]} std {parts[1]}"
 
     def _classes(self, split: str) -> dict[str, list[Path]]:
         table, folder = self.root / f"{split}.csv", self.root / split
@@ -142,6 +151,10 @@ class ImageFolder(DataSet):
                     found.setdefault(row["label"], []).append(self._listed(row["filename"], table, rows.line_num))
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise FewshotError(f"{table} cannot be read as a CSV in UTF-8 ({error})") from error
+        listed = [path.resolve() for paths in found.values() for path in paths]
+        twice = next((path for path, count in Counter(listed).items() if count > 1), None)
+        if twice:
+            raise FewshotError(f"{table} lists {twice} more than once; an image must not be support and query at once")
         return {label: sorted(paths) for label, paths in found.items()}
 
     def _listed(self, filename: str, table: Path, line: int) -> Path:
@@ -153,6 +166,7 @@ class ImageFolder(DataSet):
     def _read(self, path: Path) -> np.ndarray:
         try:
             with Image.open(path) as image:
+                image = ImageOps.exif_transpose(image)
                 image = _eight_bits(image).convert("L" if self.channels == 1 else "RGB")
                 box = None
                 if self.resize == "crop":

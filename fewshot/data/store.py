@@ -51,6 +51,7 @@ def save_bank(bank: Bank, folder: Path | str) -> None:
             "files": {name: _file_facts(temporary / f"{name}.npy") for name in arrays},
             "class_names": list(bank.class_names),
         }
+        description["sha256"] = description_sha256(description)
         text = json.dumps(description, indent=1, ensure_ascii=False) + "\n"
         (temporary / _DESCRIPTION).write_text(text, encoding="utf-8")
         temporary.chmod(0o755)
@@ -86,6 +87,8 @@ def open_bank(folder: Path | str, check: bool = True) -> Bank:
         raise FewshotError(
             f"{folder} has bank version {description.get('version')}, this fewshot reads {VERSION}; {again}"
         )
+    if description.get("sha256") != description_sha256(description):
+        raise FewshotError(f"{folder / _DESCRIPTION} is damaged: its content is not what was written; {again}")
     try:
         arrays = {
             name: _open_array(folder / f"{name}.npy", facts, check) for name, facts in description["files"].items()
@@ -107,6 +110,12 @@ def open_bank(folder: Path | str, check: bool = True) -> Bank:
     except (KeyError, TypeError, AttributeError) as error:
         raise FewshotError(f"{folder / _DESCRIPTION} lacks or garbles {error}; {again}") from error
     return bank
+
+
+def description_sha256(description: dict) -> str:
+    """sha256 of the content of a `bank.json`, all but the entry that holds it."""
+    content = {key: value for key, value in description.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def is_prepared(folder: Path | str) -> bool:

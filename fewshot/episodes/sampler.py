@@ -50,7 +50,8 @@ class EpisodeSampler:
     Args:
         bank: where items come from.
         protocol: what an episode is.
-        augment: optional, `(images [n, c, h, w], generator) -> images`, applied to image episodes.
+        augment: optional, `(images [n, c, h, w], generator) -> images`, applied to image episodes; its
+            numbers depend on the first episode of the batch and on the batch's size.
         channels_last: memory layout of image episodes.
 
     Raises:

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from fewshot.episodes.episodes import Episodes
+from fewshot.errors import FewshotError
 from fewshot.losses.loss_value import LossValue
 
 
@@ -16,11 +17,16 @@ class CrossEntropy(nn.Module):
     Args:
         label_smoothing: share of the target spread evenly over the classes, 0 to 1.
 
+    Raises:
+        FewshotError: a share outside 0 to 1.
+
     Source: Snell et al. 2017, section 2.2 (the learning objective).
     """
 
     def __init__(self, label_smoothing: float = 0.0):
         super().__init__()
+        if not 0 <= label_smoothing <= 1:
+            raise FewshotError(f"loss.label_smoothing={label_smoothing}; expected 0 to 1")
         self.label_smoothing = label_smoothing
 
     def forward(self, episodes: Episodes, logits: Float[Tensor, "b q n"]) -> LossValue:

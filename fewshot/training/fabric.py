@@ -59,6 +59,8 @@ def make_fabric(trainer: Trainer) -> Fabric:
         raise FewshotError(f"trainer.devices={trainer.devices}; expected at least 1")
     if accelerator == "cuda" and trainer.devices > torch.cuda.device_count():
         raise FewshotError(f"trainer.devices={trainer.devices}, but {torch.cuda.device_count()} GPUs are here")
+    if trainer.threads is not None and trainer.threads < 1:
+        raise FewshotError(f"trainer.threads={trainer.threads}; expected at least 1, or null")
     keep_freed_memory()
     if trainer.threads is not None or trainer.devices > 1:
         torch.set_num_threads(trainer.threads or max(1, cpu_cores() // trainer.devices))

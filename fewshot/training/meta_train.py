@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -93,11 +93,7 @@ def meta_train(
             the loss is no longer a number.
     """
     fabric = fabric or make_fabric(trainer)
-    if settings.tasks_per_step % fabric.world_size:
-        raise FewshotError(
-            f"training.tasks_per_step={settings.tasks_per_step} cannot be shared by {fabric.world_size} devices; "
-            f"use a multiple of {fabric.world_size}"
-        )
+    settings.check_steps(protocol.episodes, fabric.world_size)
     sampler = EpisodeSampler(bank.to(fabric.device), protocol, augment, channels_last=trainer.channels_last)
     validation = None
     if validation_bank is not None and settings.validate_every > 0:
@@ -183,7 +179,7 @@ class _Run:
             while self.done < total and not self.stopped_early:
                 before = self.done
                 means.add(self.step())
-                self.done = min(before + settings.tasks_per_step, total)
+                self.done = before + settings.tasks_per_step
                 progress.tick(self.done)
                 due = partial(_crossed, before=before, now=self.done, total=total)
                 validate = validation is not None and due(settings.validate_every)
@@ -252,13 +248,16 @@ class _Run:
             "precision": self.fabric._precision.state_dict(),
             "bank": self.sampler.bank.fingerprint,
             "protocol": self.sampler.protocol.as_dict(),
+            "settings": asdict(self.settings),
             **{name: getattr(self, name) for name in ("done", "misses", "best", "best_weights", "rows")},
         }
 
     def restore(self) -> None:
         state = load_tree(self.folder / CHECKPOINT)
-        if state["bank"] != self.sampler.bank.fingerprint or state["protocol"] != self.sampler.protocol.as_dict():
-            raise FewshotError(f"{self.folder / CHECKPOINT} belongs to another bank or protocol; start without resume")
+        mine = {"bank": self.sampler.bank.fingerprint, "protocol": self.sampler.protocol.as_dict()}
+        for name, value in (mine | {"settings": asdict(self.settings)}).items():
+            if state[name] != value:
+                raise FewshotError(f"{self.folder / CHECKPOINT} belongs to another {name}; start without resume")
         self.learner.load_state_dict(state["learner"])
         self.optim.load_state_dict(state["optimizer"])
         self.fabric._precision.load_state_dict(state["precision"])

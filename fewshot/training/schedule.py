@@ -5,6 +5,8 @@ They keep no state, so a resumed run needs nothing but the episode count.
 
 import math
 
+from fewshot.errors import FewshotError
+
 
 class Constant:
     """The base learning rate throughout."""
@@ -21,6 +23,8 @@ class StepDecay:
     """
 
     def __init__(self, every: int = 2000, factor: float = 0.5):
+        if every < 1:
+            raise FewshotError(f"schedule.every={every}; expected at least 1")
         self.every, self.factor = every, factor
 
     def __call__(self, done: int, total: int) -> float:
@@ -32,6 +36,8 @@ class Cosine:
     """Half a cosine wave from 1 to `final`, after a linear rise over the first `warmup` episodes."""
 
     def __init__(self, warmup: int = 0, final: float = 0.0):
+        if warmup < 0:
+            raise FewshotError(f"schedule.warmup={warmup}; expected at least 0")
         self.warmup, self.final = warmup, final
 
     def __call__(self, done: int, total: int) -> float:

@@ -36,3 +36,13 @@ class TrainingSettings:
             raise FewshotError(f"training.patience={self.patience}; expected at least 1, or null")
         if self.gradient_clip is not None and not self.gradient_clip > 0:
             raise FewshotError(f"training.gradient_clip={self.gradient_clip}; expected more than 0, or null")
+
+    def check_steps(self, episodes: int, devices: int) -> None:
+        """Raise a FewshotError unless steps share `episodes` evenly, and devices share each step."""
+        tasks = self.tasks_per_step
+        if tasks % devices:
+            raise FewshotError(f"training.tasks_per_step={tasks} for {devices} devices; use a multiple of {devices}")
+        if episodes % tasks:
+            raise FewshotError(
+                f"episodes={episodes} of training is no multiple of training.tasks_per_step={tasks}; use one that is"
+            )

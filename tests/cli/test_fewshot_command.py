@@ -16,6 +16,8 @@ SMALL = [
     "data=folder", "data.root=images", "data.prepared=prepared", "data.size=28", "data.channels=1", "experiment=debug",
     "backbone.width=8", "episodes.train.query=3", "episodes.test.query=3", "trainer.accelerator=cpu", "trainer.threads=1",
 ]  # fmt: skip
+# What a test takes from its checkpoint and refuses on the command line.
+TRAIN_ONLY = ("episodes.train.query=3",)
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +27,10 @@ def images(tmp_path_factory):
     for split in ("train", "val", "test"):
         for c in range(7):
             pattern = rng.integers(0, 256, (28, 28))
-            (root / split / f"class{c}").mkdir(parents=True)
+            (root / split / f"{split}{c}").mkdir(parents=True)
             for i in range(8):
                 noisy = 0.4 * pattern + 0.6 * rng.integers(0, 256, (28, 28))
-                Image.fromarray(noisy.astype(np.uint8)).save(root / split / f"class{c}" / f"{i}.png")
+                Image.fromarray(noisy.astype(np.uint8)).save(root / split / f"{split}{c}" / f"{i}.png")
     return root
 
 
@@ -94,8 +96,8 @@ def test_a_checkpoint_is_tested_as_it_was_trained_with_what_is_typed_on_top(fews
     fewshot("mode=train", "head.distance=cosine", "head.temperature=0.1")
     assert not (tmp_path / "leaderboard.csv").exists()
     weights = only_run(tmp_path) / "best.safetensors"
-    assert fewshot("mode=test", f"checkpoint={weights}", "episodes.test.shot=2", "name=again") == 0
-    assert fewshot("mode=test", f"checkpoint={weights}", "head.distance=euclidean") == 0
+    assert fewshot("mode=test", f"checkpoint={weights}", "episodes.test.shot=2", "name=again", without=TRAIN_ONLY) == 0
+    assert fewshot("mode=test", f"checkpoint={weights}", "head.distance=euclidean", without=TRAIN_ONLY) == 0
     rows = read("leaderboard.csv")
     assert rows["head"].tolist() == ["prototype(distance=cosine, temperature=0.1)", "prototype(temperature=0.1)"]
     assert rows.shot.tolist() == ["2", "1"]
@@ -104,6 +106,35 @@ def test_a_checkpoint_is_tested_as_it_was_trained_with_what_is_typed_on_top(fews
     # The learner that was tested has the weights of the file.
     facts = load_weights(weights)[1]
     assert facts["config"]["head"]["distance"] == "cosine"
+
+
+def test_tests_neither_stand_in_the_way_of_resuming_nor_tell_tales_of_training(fewshot, tmp_path, capfd):
+    fewshot("mode=train", "trainer.precision=bf16")
+    trained = only_run(tmp_path)
+    test = ("mode=test", f"checkpoint={trained / 'best.safetensors'}")
+    assert fewshot(*test, without=TRAIN_ONLY) == 0
+    other = fewshot(*test[:1], f"checkpoint={trained / 'last.safetensors'}", without=TRAIN_ONLY)
+    assert other == 0
+    rows = read("leaderboard.csv")
+    assert rows.precision.tolist() == ["bf16", "bf16"]
+    assert rows.run.nunique() == rows.config_hash.nunique() == 2
+    # The training goes on to its own test in its own folder.
+    assert fewshot("resume=true", "trainer.precision=bf16") == 0
+    assert (trained / "row.json").is_file()
+    capfd.readouterr()
+    for key in ("seed=7", "loss.label_smoothing=0.1", "optimizer=sgd", "episodes.train.way=3"):
+        assert fewshot(*test, key, without=TRAIN_ONLY) == 2
+        assert "belongs to training" in capfd.readouterr().err
+    assert len(read("leaderboard.csv")) == 3
+
+
+def test_classes_that_training_has_seen_are_refused(fewshot, tmp_path, images, capfd):
+    mixed = tmp_path / "mixed"
+    for split, source in (("train", "train"), ("test", "train")):
+        (mixed / split).parent.mkdir(exist_ok=True)
+        (mixed / split).symlink_to(images / source)
+    assert fewshot("data.root=mixed") == 2
+    assert "7 classes are in train and in test, such as 'train0'" in capfd.readouterr().err
 
 
 def test_resuming_what_is_finished_does_nothing_again(fewshot, tmp_path, capsys):
@@ -126,12 +157,20 @@ def test_pixels_need_no_training(fewshot, tmp_path):
 
 
 BAD = [
+    (["training.tasks_per_step=3"], "episodes=20 of training is no multiple"),
+    (["loss.label_smoothing=2.0"], "loss.label_smoothing=2"),
+    (["schedule.every=0"], "schedule.every=0"),
+    (["data.size=8"], "images of 8 pixels vanish"),
+    (["trainer.threads=0"], "trainer.threads=0"),
+    (["seed=99999999999999999999999"], "below 2^63"),
+    (["mode=test", "checkpoint=x", "resume=true"], "a test has nothing to resume"),
+    (["leaderboard=/proc/l.csv"], "cannot write /proc/l.csv"),
     (["heads=x"], "heads"),
     (["head=nothing"], "head=nothing is no choice; expected one of"),
     (["head.temprature=2"], "unknown key head.temprature; did you mean head.temperature"),
     (["episodes.test.way=five"], "way='five'"),
     (["episodes.test.way=50"], "way=50, but folder/"),
-    (["episodes.train.shot=6"], "'class0' of folder/train has 8"),
+    (["episodes.train.shot=6"], "'train0' of folder/train has 8"),
     (["episodes.train.shot=[1,2]"], "2 numbers for way=5"),
     (["+episodes.train.shots=2"], "unknown key episodes.train.shots; did you mean shot"),
     (["training.log_every=often"], "training.log_every='often'; expected a whole number"),
@@ -184,7 +223,7 @@ def test_a_missing_gpu_is_one_line(fewshot, tmp_path, capfd):
 def test_weights_of_another_network_are_refused(fewshot, tmp_path, capfd):
     fewshot("mode=train")
     weights = only_run(tmp_path) / "best.safetensors"
-    assert fewshot("mode=test", f"checkpoint={weights}", "backbone.width=16") == 2
+    assert fewshot("mode=test", f"checkpoint={weights}", "backbone.width=16", without=TRAIN_ONLY) == 2
     assert "does not fit this learner" in capfd.readouterr().err
 
 

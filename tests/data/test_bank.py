@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fewshot.data.bank import Bank
-from fewshot.data.store import open_bank, save_bank
+from fewshot.data.store import description_sha256, open_bank, save_bank
 from fewshot.errors import FewshotError
 
 
@@ -85,18 +85,29 @@ def later_version(folder):
     return "version 99"
 
 
+def signed(description):
+    return json.dumps(description | {"sha256": description_sha256(description)})
+
+
 def no_names(folder):
     text = json.loads((folder / "bank.json").read_text())
     del text["class_names"]
-    (folder / "bank.json").write_text(json.dumps(text))
+    (folder / "bank.json").write_text(signed(text))
     return "class_names"
+
+
+def edited_names(folder):
+    text = json.loads((folder / "bank.json").read_text())
+    text["class_names"].reverse()
+    (folder / "bank.json").write_text(json.dumps(text))
+    return "bank.json is damaged"
 
 
 def pickled_items(folder):
     np.save(folder / "items.npy", np.array([{}], dtype=object), allow_pickle=True)
     text = json.loads((folder / "bank.json").read_text())
     text["files"]["items"]["bytes"] = (folder / "items.npy").stat().st_size
-    (folder / "bank.json").write_text(json.dumps(text))
+    (folder / "bank.json").write_text(signed(text))
     return "items.npy"
 
 
@@ -110,6 +121,7 @@ def pickled_items(folder):
         garbled_description,
         later_version,
         no_names,
+        edited_names,
         pickled_items,
     ],
 )

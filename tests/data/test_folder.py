@@ -119,6 +119,13 @@ def test_statistics_that_do_not_fit_the_channels_are_refused(tmp_path, options):
         folder(tmp_path, **options)
 
 
+def test_an_image_listed_twice_is_refused(tmp_path):
+    picture(tmp_path / "images" / "a.png")
+    (tmp_path / "test.csv").write_text("filename,label\na.png,x\na.png,x\n")
+    with pytest.raises(FewshotError, match=r"a\.png more than once"):
+        folder(tmp_path).bank("test")
+
+
 @pytest.mark.parametrize("options", [{"channels": 2}, {"size": 0}, {"resize": "stretch"}, {"name": "a/b"}])
 def test_impossible_arguments_are_refused(tmp_path, options):
     with pytest.raises(FewshotError, match=str(next(iter(options.values())))):

@@ -189,7 +189,7 @@ def test_a_run_that_stopped_half_way_goes_on_as_if_it_had_not(bank, tmp_path):
     assert weights_equal(whole, resumed)
     assert result.curve == expected.curve
     assert (tmp_path / "cut/metrics.csv").read_bytes() == (tmp_path / "whole/metrics.csv").read_bytes()
-    with pytest.raises(FewshotError, match="belongs to another bank or protocol"):
+    with pytest.raises(FewshotError, match="belongs to another protocol"):
         train(bank, tmp_path / "cut", episodes=80, resume=True)
 
 
