@@ -4,12 +4,10 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import hydra
 import torch
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -17,6 +15,7 @@ from fewshot.cli.typed import plain, typed
 from fewshot.data.bank import Bank
 from fewshot.episodes.protocol import Protocol
 from fewshot.errors import FewshotError
+from fewshot.instantiation import make
 from fewshot.learners.learner import Learner
 
 # Keys that say where things lie or what is done with a run, and change no number in it.
@@ -25,22 +24,6 @@ _NOT_NUMBERS = ("mode", "name", "checkpoint", "resume", "output", "leaderboard",
 _OF_TRAINING = ("seed", "loss", "optimizer", "schedule", "training", "augment", "episodes.train", "episodes.val")
 # What a test takes from its command line alone.
 _OF_THE_COMMAND = ("mode", "checkpoint", "resume", "output", "leaderboard", "trainer")
-
-
-def make(node: DictConfig, where: str, **extra: Any) -> Any:
-    """Instantiate the `_target_` of a node; what cannot be made is one line that names the node."""
-    if "_target_" not in (node or {}):
-        raise FewshotError(f"{where} has no _target_; choose one of the files in conf/{where}/")
-    try:
-        return instantiate(node, **extra)
-    except InstantiationException as error:
-        cause = error.__cause__
-        while cause is not None and not isinstance(cause, FewshotError) and cause.__cause__ is not None:
-            cause = cause.__cause__
-        if isinstance(cause, FewshotError):
-            raise cause from error
-        detail = cause if cause is not None else str(error).splitlines()[0]
-        raise FewshotError(f"{where}: cannot make {node._target_}: {detail}") from error
 
 
 def make_optimizer(config: DictConfig) -> Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]:

@@ -26,6 +26,7 @@ from fewshot.errors import FewshotError
 from fewshot.evaluation.picture import draw_episode
 from fewshot.evaluation.scoring import Evaluation, evaluate
 from fewshot.files import file_sha256, replacing, write_text
+from fewshot.instantiation import make
 from fewshot.leaderboard.row import Row
 from fewshot.leaderboard.table import append
 from fewshot.training.checkpoint import load_weights
@@ -67,8 +68,8 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> dict | None:
     protocols = {part: recipe.make_protocol(config, part) for part in ("train", "val", "test")}
     settings = typed(TrainingSettings, config.training, "training")
     trainer = typed(Trainer, config.trainer, "trainer")
-    optimizer, schedule = recipe.make_optimizer(config), recipe.make(config.schedule, "schedule")
-    augment = recipe.make(config.augment, "augment")
+    optimizer, schedule = recipe.make_optimizer(config), make(config.schedule, "schedule")
+    augment = make(config.augment, "augment")
     dataset = made_dataset(config.data)
     if config.leaderboard:
         check_can_append(config.leaderboard)

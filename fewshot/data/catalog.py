@@ -3,12 +3,11 @@
 import difflib
 from typing import Any
 
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from fewshot.data.dataset import DataSet
 from fewshot.errors import FewshotError
+from fewshot.instantiation import make
 from fewshot.resources import conf_folder
 
 
@@ -47,15 +46,9 @@ def made_dataset(config: DictConfig) -> DataSet:
     Raises:
         FewshotError: it cannot be made, or is none.
     """
-    target = config.get("_target_")
-    try:
-        dataset = instantiate(config)
-    except InstantiationException as error:
-        if isinstance(error.__cause__, FewshotError):
-            raise error.__cause__ from error
-        raise FewshotError(f"data: cannot make {target}: {error.__cause__ or str(error).splitlines()[0]}") from error
+    dataset = make(config, "data")
     if not isinstance(dataset, DataSet):
-        raise FewshotError(f"data: {target} made a {type(dataset).__name__}, expected a DataSet")
+        raise FewshotError(f"data: {config._target_} made a {type(dataset).__name__}, expected a DataSet")
     return dataset
 
 

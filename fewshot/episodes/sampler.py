@@ -38,6 +38,10 @@ class EpisodeIndices:
     def __getitem__(self, rows: slice) -> "EpisodeIndices":
         return EpisodeIndices(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
+    def sha256(self) -> str:
+        """Hash of the item indices, episode by episode, support before query, as int64."""
+        return hashlib.sha256(np.concatenate([self.support, self.query], axis=1).astype("<i8").tobytes()).hexdigest()
+
 
 class EpisodeSampler:
     """Draws the episodes of `protocol` from `bank`.
@@ -164,12 +168,8 @@ class EpisodeSampler:
 
 
 def episodes_sha256(sampler: EpisodeSampler) -> str:
-    """sha256 of the item indices of all `protocol.episodes` episodes, support before query, as int64."""
-    digest, total = hashlib.sha256(), sampler.protocol.episodes
-    for start in range(0, total, _BLOCK):
-        drawn = sampler.indices(start, min(_BLOCK, total - start))
-        digest.update(np.concatenate([drawn.support, drawn.query], axis=1).astype("<i8").tobytes())
-    return digest.hexdigest()
+    """`EpisodeIndices.sha256` of all `protocol.episodes` episodes."""
+    return sampler.indices(0, sampler.protocol.episodes).sha256()
 
 
 def _check_fit(bank: Bank, protocol: Protocol) -> None:

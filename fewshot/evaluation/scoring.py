@@ -10,7 +10,7 @@ from fewshot.data.bank import Bank
 from fewshot.device import keep_freed_memory
 from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.protocol import Protocol
-from fewshot.episodes.sampler import EpisodeIndices, EpisodeSampler, episodes_sha256
+from fewshot.episodes.sampler import EpisodeIndices, EpisodeSampler
 from fewshot.evaluation.embedding import embed_bank
 from fewshot.evaluation.intervals import mean_interval
 from fewshot.learners.learner import Learner
@@ -118,7 +118,7 @@ def evaluate(learner: Learner, bank: Bank, protocol: Protocol, tasks_per_batch: 
         split=bank.split,
         pipeline=bank.pipeline,
         bank_fingerprint=bank.fingerprint,
-        episodes_sha256=episodes_sha256(sampler),
+        episodes_sha256=drawn.sha256(),
         transductive=learner.transductive,
         seconds=time.perf_counter() - started,
         device=bank.device,
