@@ -1,4 +1,4 @@
-"""`fewshot-data`: list, prepare and verify data sets."""
+"""`fewshot-data`: list, prepare, verify and show data sets."""
 
 import argparse
 import sys
@@ -12,7 +12,10 @@ examples:
   fewshot-data prepare omniglot                     all splits, downloaded if they are not in data/raw
   fewshot-data prepare omniglot split=lake          options are those of conf/data/omniglot.yaml
   fewshot-data prepare folder --root my/pictures    a data set of your own
-  fewshot-data verify omniglot                      exit code 1 when something is wrong
+  fewshot-data prepare cub edition=2010 pipeline=chen224
+  fewshot-data verify mini_imagenet                 exit code 1 when something is wrong
+  fewshot-data show cub --episode 3 --shot 5        a picture of the episode that meta-test draws as number 3
+  fewshot-data show mini_imagenet --class nematode --out nematode.png
 """
 
 
@@ -29,17 +32,23 @@ def main(argv: list[str] | None = None) -> int:
     with one_line_errors("fewshot-data"):
         places = {key: getattr(arguments, key) for key in ("root", "prepared") if getattr(arguments, key) is not None}
         if arguments.command == "list":
-            return _list(places)
+            from fewshot.cli.data_tables import print_list
+
+            return print_list(places)
         dataset = _dataset(arguments.name, arguments.options + rest, places)
         if arguments.command == "prepare":
             return _prepare(dataset, arguments.only or dataset.splits, arguments.force)
-        return _verify(dataset)
+        if arguments.command == "show":
+            return _show(dataset, arguments)
+        from fewshot.cli.data_tables import print_findings
+
+        return print_findings(dataset, files=not arguments.quick)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fewshot-data",
-        description="List, prepare and verify data sets.",
+        description="List, prepare, verify and show data sets.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -50,7 +59,11 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("list", parents=[places], help="what there is, and what of it is prepared")
     for name, text in (
         ("prepare", "make the banks of a data set from its files"),
-        ("verify", "check the banks of a data set, and its public files where they are there"),
+        (
+            "verify",
+            "check the banks of a data set, its public files where they are there, and its splits for shared images",
+        ),
+        ("show", "draw an episode or a class as a PNG"),
     ):
         command = commands.add_parser(name, parents=[places], help=text, description=f"{text.capitalize()}.")
         command.add_argument("name", metavar="NAME", help="of the data set; `fewshot-data list` shows them")
@@ -64,7 +77,26 @@ def _parser() -> argparse.ArgumentParser:
                 help="only this part, such as test; may be given more than once",
             )
             command.add_argument("--force", action="store_true", help="make them again even if they are there")
+        if name == "verify":
+            command.add_argument("--quick", action="store_true", help="do not read the public files")
+        if name == "show":
+            _add_show(command)
     return parser
+
+
+def _add_show(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--split", metavar="PART", help="default: test")
+    what = command.add_mutually_exclusive_group()
+    what.add_argument("--episode", type=int, default=0, metavar="NUMBER", help="of a protocol (default: 0)")
+    what.add_argument(
+        "--class", dest="class_name", metavar="CLASS", help="a class by name, part of its name, or number"
+    )
+    for option, default, text in (("way", 5, "classes"), ("shot", 1, "support"), ("query", 15, "queries per class")):
+        command.add_argument(
+            f"--{option}", type=int, default=default, help=f"{text} of the episode (default: {default})"
+        )
+    command.add_argument("--seed", type=int, default=0, help="of the episodes (default: 0, that of meta-test)")
+    command.add_argument("--out", default="show.png", metavar="FILE", help="the picture (default: show.png)")
 
 
 def _dataset(name: str, options: list[str], places: dict[str, str]):
@@ -89,98 +121,48 @@ def _dataset(name: str, options: list[str], places: dict[str, str]):
     return dataset
 
 
-def _list(places: dict[str, str]) -> int:
-    from rich.table import Table
-
-    from fewshot.data.catalog import about, dataset_names, open_dataset
-    from fewshot.data.store import open_bank
-    from fewshot.errors import FewshotError
-
-    table = Table("name", "split", "classes", "images", "MB", "fingerprint", "what it is")
-    for name in dataset_names():
-        dataset, text = open_dataset(name, **places), about(name)
-        for split in dataset.splits or ("-",):
-            facts = ("", "", "", "not prepared")
-            try:
-                if split != "-" and dataset.is_prepared(split):
-                    folder = dataset.folder(split)
-                    bank = open_bank(folder, check=False)
-                    size = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
-                    facts = (str(bank.num_classes), str(len(bank)), f"{size:.1f}", bank.fingerprint[:12])
-            except FewshotError:
-                # A list is no check: what is wrong is for `verify` to say.
-                facts = ("", "", "", "damaged")
-            table.add_row(name, split, *facts, text)
-            name, text = "", ""
-    console = _console()
-    console.print(table)
-    console.print("To get what is not prepared: fewshot-data prepare NAME", highlight=False)
-    return 0
-
-
 def _prepare(dataset, splits: list[str] | tuple[str, ...], force: bool) -> int:
+    from fewshot.cli.data_progress import progress_bars
+    from fewshot.cli.data_tables import source_of
     from fewshot.data.store import open_bank
 
     for split in splits:
         began, there = time.perf_counter(), dataset.is_prepared(split) and not force
-        bank = open_bank(dataset.prepare(split, force=force))
-        how = "was there" if there else f"{time.perf_counter() - began:.1f} s"
+        with progress_bars() as bars:
+            folder = dataset.prepare(split, force=force, report=bars(f"preparing {dataset.name}/{split}"))
+        bank = open_bank(folder)
+        source = source_of(folder)
+        how = f"{time.perf_counter() - began:.1f} s" + (f" from {source}" if source else "")
+        if there:
+            how = f"was there, made from {source}; --force makes it again" if source else "was there"
         print(
-            f"{dataset.name}/{split}: {bank.num_classes} classes, {len(bank)} images, fingerprint {bank.fingerprint[:12]} ({how})",
+            f"{bank.name}/{bank.split}: {bank.num_classes} classes, {len(bank)} images, {bank.pipeline}, "
+            f"fingerprint {bank.fingerprint[:12]} ({how})",
             flush=True,
         )
     return 0
 
 
-def _verify(dataset) -> int:
-    from rich.table import Table
-
-    from fewshot.data.verify import verify_dataset
-
-    findings = verify_dataset(dataset)
-    files = {found.split: _public_files(dataset, found.split) for found in findings}
-    table = Table("split", "classes", "images", "per class", "fingerprint", "bank", "public files")
-    for found in findings:
-        table.add_row(
-            found.split,
-            str(found.classes),
-            str(found.images),
-            _per_class(dataset, found.split) if found.classes else "",
-            found.fingerprint[:12],
-            found.problem or "ok",
-            files[found.split],
-        )
-    _console().print(table)
-    wrong = any(found.problem or files[found.split] not in _FINE for found in findings)
-    return int(not findings or wrong)
-
-
-_FINE = ("ok", "not here", "-")
-
-
-def _public_files(dataset, split: str) -> str:
-    """What comparing a split's public files with its manifest found; `-` for a data set without one."""
+def _show(dataset, arguments) -> int:
+    from fewshot.episodes.protocol import Protocol
     from fewshot.errors import FewshotError
+    from fewshot.evaluation.picture import draw_class, draw_episode
 
-    try:
-        return {True: "ok", False: "not here", None: "-"}[dataset.check_files(split)]
-    except FewshotError as error:
-        return str(error)
+    if arguments.episode < 0:
+        raise FewshotError(f"--episode {arguments.episode}; expected a whole number of at least 0")
+    if not arguments.out.endswith(".png"):
+        raise FewshotError(f"--out {arguments.out}; expected a name that ends in .png")
 
-
-def _per_class(dataset, split: str) -> str:
-    from fewshot.data.store import open_bank
-
-    counts = open_bank(dataset.folder(split), check=False).counts
-    low, high = int(counts.min()), int(counts.max())
-    return str(low) if low == high else f"{low} to {high}"
-
-
-def _console():
-    from rich.console import Console
-
-    # No markup: class names and paths may hold square brackets.
-    return Console(markup=False, width=None if sys.stdout.isatty() else 140)
+    split = arguments.split or ("test" if "test" in dataset.splits else dataset.splits[-1])
+    bank = dataset.bank(split)
+    if arguments.class_name is not None:
+        number = draw_class(bank, arguments.class_name, arguments.out)
+        print(f"{bank.class_names[number]} of {bank.name}/{bank.split}: {arguments.out}")
+        return 0
+    protocol = Protocol(way=arguments.way, shot=arguments.shot, query=arguments.query, seed=arguments.seed)
+    draw_episode(None, bank, protocol, arguments.out, arguments.episode)
+    print(f"episode {arguments.episode} of {bank.name}/{bank.split}, {protocol}: {arguments.out}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -88,7 +88,9 @@ def numbers_only(config: DictConfig) -> dict:
     """The part of a configuration that decides the numbers of a run, as plain JSON."""
     content = {key: value for key, value in plain(config).items() if key not in _NOT_NUMBERS}
     content["data"] = {
-        key: value for key, value in content["data"].items() if key not in ("root", "prepared", "download")
+        key: value
+        for key, value in content["data"].items()
+        if key not in ("root", "prepared", "download", "workers") and not (key == "test" and value is None)
     }
     return content
 

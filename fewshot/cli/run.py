@@ -14,14 +14,13 @@ from rich.console import Console
 import fewshot
 from fewshot.cli import recipe
 from fewshot.cli.provenance import git_state
-from fewshot.cli.run_folder import ROW, check_can_append, choose_run_folder, has_run
+from fewshot.cli.run_banks import open_test_banks, open_training_banks
+from fewshot.cli.run_folder import check_can_append, choose_run_folder, has_row
 from fewshot.cli.typed import typed
 from fewshot.data.bank import Bank
 from fewshot.data.catalog import made_dataset
-from fewshot.data.dataset import DataSet
+from fewshot.data.image_format import ImageFormat
 from fewshot.device import device_name
-from fewshot.episodes.protocol import Protocol
-from fewshot.episodes.sampler import EpisodeSampler
 from fewshot.errors import FewshotError
 from fewshot.evaluation.picture import draw_episode
 from fewshot.evaluation.scoring import Evaluation, evaluate
@@ -38,7 +37,7 @@ from fewshot.training.settings import TrainingSettings
 MODES = ("train_and_test", "train", "test")
 
 
-def run(config: DictConfig, overrides: Iterable[str] = ()) -> dict | None:
+def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
     """Do what `config` says.
 
     Args:
@@ -46,7 +45,8 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> dict | None:
         overrides: what was typed, `key=value` each; in a test it goes on top of the checkpoint's configuration.
 
     Returns:
-        The leaderboard row that was made; None for `mode=train`, and on all ranks but the first.
+        The leaderboard rows that were made, one for each data set tested; none for `mode=train`, and on all
+        ranks but the first.
 
     Raises:
         FewshotError: something given cannot be used; it is found before anything is written.
@@ -77,9 +77,10 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> dict | None:
     if config.mode != "test":
         settings.check_steps(protocols["train"].episodes, fabric.world_size)
     console = Console(quiet=not fabric.is_global_zero, highlight=False, soft_wrap=True)
-    splits = ("test",) if config.mode == "test" else ("train", "val", "test")
-    banks = _open_banks(dataset, splits, protocols, console)
-    learner = recipe.make_learner(config, banks["test"])
+    banks = {} if config.mode == "test" else open_training_banks(dataset, protocols, console)
+    trained_on = _trained_format(banks, facts)
+    tests = open_test_banks(config.data, dataset, banks, protocols["test"], trained_on, console)
+    learner = recipe.make_learner(config, next(iter(tests.values())))
     if weights is not None:
         _load(learner, weights, config.checkpoint)
 
@@ -87,10 +88,13 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> dict | None:
     folder = choose_run_folder(config.output, name, digest, config.resume) if fabric.is_global_zero else None
     folder = fabric.broadcast(folder)
     console.print(f"run {folder} on {fabric.device.type}")
-    if config.resume and (folder / ROW).is_file():
-        row = json.loads((folder / ROW).read_text(encoding="utf-8"))
-        console.print(f"already finished: {row['accuracy']:.2f} ± {row['ci95']:.2f}% (nothing to resume)")
-        return row
+    if config.resume and all((folder / f"row{label}.json").is_file() for label in tests):
+        rows = [json.loads((folder / f"row{label}.json").read_text(encoding="utf-8")) for label in tests]
+        for row in rows:
+            console.print(
+                f"already finished: {row['data']} {row['accuracy']:.2f} ± {row['ci95']:.2f}% (nothing to resume)"
+            )
+        return rows
     if fabric.is_global_zero:
         write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
 
@@ -98,6 +102,8 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> dict | None:
         facts = {
             "config": recipe.without_command(config),
             "train_protocol": str(protocols["train"]),
+            "train_data": f"{banks['train'].name}/{banks['train'].split} ({banks['train'].pipeline})",
+            "images": trained_on.to_json(),
             "precision": trainer.precision,
         }
         result = meta_train(
@@ -121,47 +127,37 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> dict | None:
     learner.to(fabric.device)
     if config.mode == "train":
         console.print(f"weights in {folder / BEST}" if (folder / BEST).is_file() else "nothing to train, nothing saved")
-        return None
+        return []
     if not fabric.is_global_zero:
-        return None
-    found = evaluate(learner, banks["test"], protocols["test"])
-    row = _row(config, found, facts, folder, name, digest)
-    with replacing(folder / "test_accuracies.npy") as temporary:
-        np.save(temporary, found.accuracies, allow_pickle=False)
-    draw_episode(learner.eval(), banks["test"].to(fabric.device), found.protocol, folder / "episode.png")
-    # A run that was killed after its row was appended and before it said so is not counted twice.
-    if config.leaderboard and not (config.resume and has_run(config.leaderboard, row.run)):
-        append(config.leaderboard, row)
-    write_text(folder / ROW, json.dumps(asdict(row), indent=1) + "\n")
-    console.print(f"meta-test {found}")
-    console.print(
-        f"{found.seconds:.1f} s, {found.episodes_per_second:.0f} episodes/s; pictures and accuracies in {folder}"
-    )
+        return []
+    rows = []
+    for label, bank in tests.items():
+        found = evaluate(learner, bank, protocols["test"])
+        row = _row(config, found, facts, folder, name, digest)
+        with replacing(folder / f"test_accuracies{label}.npy") as temporary:
+            np.save(temporary, found.accuracies, allow_pickle=False)
+        draw_episode(learner.eval(), bank.to(fabric.device), found.protocol, folder / f"episode{label}.png")
+        # A run that was killed after its row was appended and before it said so is not counted twice.
+        if config.leaderboard and not (config.resume and has_row(config.leaderboard, row)):
+            append(config.leaderboard, row)
+        write_text(folder / f"row{label}.json", json.dumps(asdict(row), indent=1) + "\n")
+        rows.append(asdict(row))
+        console.print(f"meta-test {found}")
+        console.print(
+            f"{found.seconds:.1f} s, {found.episodes_per_second:.0f} episodes/s; pictures and accuracies in {folder}"
+        )
     if config.leaderboard:
-        console.print(f"row appended to {config.leaderboard}; fewshot-leaderboard show")
-    return asdict(row)
+        console.print(
+            f"{'row' if len(rows) == 1 else f'{len(rows)} rows'} appended to {config.leaderboard}; fewshot-leaderboard show"
+        )
+    return rows
 
 
-def _open_banks(
-    dataset: DataSet, splits: Iterable[str], protocols: dict[str, Protocol], console: Console
-) -> dict[str, Bank]:
-    """The banks of the splits, prepared if need be, each big enough for its protocol; validation may be missing."""
-    banks = {}
-    for split in splits:
-        if split == "val" and split not in dataset.splits:
-            continue
-        if not dataset.is_prepared(split):
-            console.print(f"preparing {dataset.name}/{split} in {dataset.folder(split)}")
-        banks[split] = dataset.bank(split)
-        EpisodeSampler(banks[split], protocols[split])
-        for other in banks:
-            shared = set(banks[split].class_names) & set(banks[other].class_names) if other != split else ()
-            if shared:
-                raise FewshotError(
-                    f"{dataset.name}: {len(shared)} classes are in {other} and in {split}, such as {min(shared)!r}; "
-                    f"meta-test needs classes that training has not seen"
-                )
-    return banks
+def _trained_format(banks: dict[str, Bank], facts: dict) -> ImageFormat | None:
+    """The format of the training images: those at hand, or those that a checkpoint tells of."""
+    if "train" in banks:
+        return ImageFormat.of(banks["train"])
+    return ImageFormat.from_json(facts["images"]) if "images" in facts else None
 
 
 def _load(learner: torch.nn.Module, weights: dict[str, torch.Tensor], checkpoint: str) -> None:
@@ -188,6 +184,7 @@ def _row(config: DictConfig, found: Evaluation, facts: dict, folder: Path, name:
         loss=recipe.describe(config.loss),
         transductive=found.transductive,
         train_protocol=facts.get("train_protocol", ""),
+        train_data=facts.get("train_data", ""),
         way=found.protocol.way,
         shot=found.protocol.shot_text,
         query=found.protocol.query,

@@ -5,9 +5,8 @@ import tempfile
 from pathlib import Path
 
 from fewshot.errors import FewshotError
+from fewshot.leaderboard.row import Row
 from fewshot.leaderboard.table import read
-
-ROW = "row.json"
 
 
 def choose_run_folder(output: Path | str, name: str, digest: str, resume: bool) -> Path:
@@ -57,6 +56,9 @@ def check_can_append(leaderboard: Path | str) -> None:
         raise FewshotError(f"cannot write {path}: {error.strerror or error}; set leaderboard=") from error
 
 
-def has_run(leaderboard: Path | str, run: str) -> bool:
-    """Whether a row of that run folder is in the leaderboard."""
-    return Path(leaderboard).exists() and run in set(read(leaderboard)["run"])
+def has_row(leaderboard: Path | str, row: Row) -> bool:
+    """Whether the leaderboard has a row of that run on those images."""
+    if not Path(leaderboard).exists():
+        return False
+    table = read(leaderboard)
+    return bool(((table["run"] == row.run) & (table["bank_fingerprint"] == row.bank_fingerprint)).any())

@@ -137,8 +137,13 @@ class Bank:
 def content_fingerprint(items: Tensor, labels: Tensor, class_names: Sequence[str]) -> str:
     """sha256 over a header (shape, type, names) and the raw bytes of items and labels."""
     items, labels = items.cpu().contiguous(), labels.cpu().contiguous()
-    header = {"shape": list(items.shape), "dtype": str(items.dtype), "class_names": list(class_names)}
-    digest = hashlib.sha256(json.dumps(header, sort_keys=True, ensure_ascii=False).encode())
+    digest = fingerprint_header(items.shape, str(items.dtype), class_names)
     digest.update(memoryview(items.numpy()).cast("B"))
     digest.update(memoryview(labels.numpy()).cast("B"))
     return digest.hexdigest()
+
+
+def fingerprint_header(shape: Sequence[int], dtype: str, class_names: Sequence[str]) -> "hashlib._Hash":
+    """The start of a fingerprint, for those who add items and labels piece by piece."""
+    header = {"shape": list(shape), "dtype": dtype, "class_names": list(class_names)}
+    return hashlib.sha256(json.dumps(header, sort_keys=True, ensure_ascii=False).encode())

@@ -21,7 +21,7 @@ def about(name: str) -> str:
     return (conf_folder() / "data" / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
 
 
-def open_dataset(name: str, **options: Any) -> DataSet:
+def open_dataset(name: str, /, **options: Any) -> DataSet:
     """The data set `name` with its defaults from `conf/data/<name>.yaml`, changed by `options`.
 
     Raises:
@@ -46,7 +46,8 @@ def made_dataset(config: DictConfig) -> DataSet:
     Raises:
         FewshotError: it cannot be made, or is none.
     """
-    dataset = make(config, "data")
+    # `data.test` names other data sets; no data set takes it.
+    dataset = make(OmegaConf.masked_copy(config, [key for key in config if key != "test"]), "data")
     if not isinstance(dataset, DataSet):
         raise FewshotError(f"data: {config._target_} made a {type(dataset).__name__}, expected a DataSet")
     return dataset

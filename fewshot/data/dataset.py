@@ -4,21 +4,32 @@ import hashlib
 import json
 import shutil
 from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from filelock import FileLock
 
 from fewshot.data.bank import Bank
-from fewshot.data.store import is_prepared, open_bank, save_bank
+from fewshot.data.store import Check, is_prepared, open_bank, save_bank
+from fewshot.data.streaming import Report
 from fewshot.errors import FewshotError
+
+
+@dataclass(frozen=True)
+class Audit:
+    """How the public files of a split differ from what is known about them; each entry names a file or class."""
+
+    missing: list[str] = field(default_factory=list)
+    extra: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
 
 
 class DataSet(ABC):
     """A data set whose splits can be turned into banks.
 
     A new data set is one subclass with `name`, `splits`, `recipe` and `build`, and one YAML in
-    `conf/data/` that names it.
+    `conf/data/` that names it. One of many photos is a `PhotoSet`, which has all but the finding of them.
 
     Args:
         root: folder with the files as the public has them; may be missing for generated data.
@@ -36,24 +47,25 @@ class DataSet(ABC):
     def recipe(self, split: str) -> dict:
         """All that decides the content of a split, as plain JSON; a change makes a new prepared folder."""
 
-    @abstractmethod
     def build(self, split: str) -> Bank:
         """Read the public files and make the bank of `split` in memory.
 
         Raises:
             FewshotError: files are missing, unreadable or not those of this data set.
         """
+        raise NotImplementedError(f"{type(self).__name__} must define build, or write for what is too large for memory")
 
-    def check_files(self, split: str) -> bool | None:
-        """Compare the public files of `split` with what is known about them.
+    def write(self, split: str, folder: Path, report: Report | None = None) -> None:
+        """Make the bank of `split` in `folder`; the whole of it appears at once."""
+        save_bank(self.build(split), folder)
 
-        Returns:
-            True if they agree, False if there are none here, None if nothing is known about them.
-
-        Raises:
-            FewshotError: files are missing.
-        """
+    def audit(self, split: str, report: Report | None = None) -> Audit | None:
+        """Compare the public files of `split` with what is known about them; None if they are not here."""
         return None
+
+    def known_duplicates(self) -> list[tuple[str, str, int]]:
+        """Pairs of classes known to share pictures, and how many."""
+        return []
 
     def folder(self, split: str) -> Path:
         """Where the prepared bank of `split` lies or will lie."""
@@ -65,10 +77,15 @@ class DataSet(ABC):
     def is_prepared(self, split: str) -> bool:
         return is_prepared(self.folder(split))
 
-    def prepare(self, split: str, force: bool = False) -> Path:
+    def prepare(self, split: str, force: bool = False, report: Report | None = None) -> Path:
         """Make the prepared bank of `split` unless it is there; return its folder.
 
         Safe to interrupt and to run twice at once: the second process waits for the first.
+
+        Args:
+            split: which.
+            force: make it again.
+            report: called with the number of images that are done and of all, by data sets that count them.
         """
         folder = self.folder(split)
         if is_prepared(folder) and not force:
@@ -79,13 +96,13 @@ class DataSet(ABC):
                 for leftover in folder.parent.glob(f".{split}.unfinished-*"):
                     shutil.rmtree(leftover, ignore_errors=True)
                 if force or not is_prepared(folder):
-                    save_bank(self.build(split), folder)
+                    self.write(split, folder, report)
         except OSError as error:
             raise FewshotError(
                 f"cannot prepare {folder}: {error.strerror or error}; choose a folder that can be written to"
             ) from error
         return folder
 
-    def bank(self, split: str, device: torch.device | str = "cpu", check: bool = True) -> Bank:
+    def bank(self, split: str, device: torch.device | str = "cpu", check: Check = "changed") -> Bank:
         """The bank of `split` on `device`, prepared first if it was not."""
         return open_bank(self.prepare(split), check=check).to(device)

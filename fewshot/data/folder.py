@@ -4,19 +4,17 @@ import csv
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-import torch
-from PIL import Image, ImageOps
-
-from fewshot.data.bank import Bank
-from fewshot.data.dataset import DataSet
+from fewshot.data.dataset import Audit, DataSet
+from fewshot.data.layouts import image_files
+from fewshot.data.photo_set import checked_workers
+from fewshot.data.photos import SUFFIXES, photo_files
+from fewshot.data.pipeline import Pipeline
+from fewshot.data.streaming import Report, unreadable_images, write_bank
 from fewshot.errors import FewshotError
 
 _SPLITS = ("train", "val", "test")
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 
 
 class ImageFolder(DataSet):
@@ -34,6 +32,7 @@ class ImageFolder(DataSet):
         channels: 3 for RGB, 1 for grey.
         resize: `crop` scales the shorter side and cuts the middle out, `squash` ignores proportions.
         mean, std: per channel, of pixels in 0..1, for normalisation; null leaves 0..1.
+        workers: processes that decode; null for one per core.
 
     Raises:
         FewshotError: an impossible argument.
@@ -49,6 +48,7 @@ class ImageFolder(DataSet):
         resize: str = "crop",
         mean: list[float] | None = None,
         std: list[float] | None = None,
+        workers: int | None = None,
     ):
         super().__init__(root, prepared)
         if channels not in (1, 3):
@@ -63,6 +63,7 @@ class ImageFolder(DataSet):
         self.mean, self.std = _statistics("mean", mean, channels), _statistics("std", std, channels)
         if not all(value > 0 for value in self.std):
             raise FewshotError(f"data.std={list(self.std)}; expected values above 0")
+        self.workers = checked_workers(workers)
         self.splits = tuple(s for s in _SPLITS if (self.root / s).is_dir() or (self.root / f"{s}.csv").is_file())
 
     def folder(self, split: str) -> Path:
@@ -92,22 +93,29 @@ class ImageFolder(DataSet):
             "std": self.std,
         }
 
-    def build(self, split: str) -> Bank:
-        classes = sorted(self._classes(split).items())
-        with ThreadPoolExecutor() as pool:
-            images = list(pool.map(self._read, [path for _, paths in classes for path in paths]))
-        return Bank(
-            items=torch.from_numpy(np.stack(images)),
-            labels=torch.arange(len(classes)).repeat_interleave(torch.tensor([len(paths) for _, paths in classes])),
-            class_names=[label for label, _ in classes],
-            name=self.name,
-            split=split,
-            pipeline=self._pipeline(),
-            mean=self.mean,
-            std=self.std,
+    def write(self, split: str, folder: Path, report: Report | None = None) -> None:
+        photos = photo_files(dict(sorted(self._classes(split).items())))
+        description = {
+            "name": self.name,
+            "split": split,
+            "pipeline": self._pipeline_name(),
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+        pipeline = Pipeline(
+            f"{self.resize}{self.size}",
+            self.size,
+            self.size,
+            "middle" if self.resize == "crop" else "squash",
+            channels=self.channels,
+            upright=True,
         )
+        write_bank(folder, photos, pipeline, description, workers=self.workers, report=report)
 
-    def _pipeline(self) -> str:
+    def audit(self, split: str, report: Report | None = None) -> Audit:
+        return Audit(unreadable=unreadable_images(photo_files(self._classes(split)), self.workers, report))
+
+    def _pipeline_name(self) -> str:
         """How pixels are made, with the normalisation where there is one: other numbers, another pipeline."""
         name = f"{self.resize}{self.size}"
         if not (self.mean or self.std):
@@ -119,7 +127,7 @@ class ImageFolder(DataSet):
         table, folder = self.root / f"{split}.csv", self.root / split
         if folder.is_dir():
             found = {
-                part.name: sorted(p for p in part.rglob("*") if p.suffix.lower() in _SUFFIXES)
+                part.name: image_files(part)
                 for part in folder.iterdir()
                 if part.is_dir() and not part.name.startswith(".")
             }
@@ -133,7 +141,7 @@ class ImageFolder(DataSet):
             what = f"no images in class {empty[0]!r} ({len(empty)} such classes)" if empty else "no classes"
             where = folder if folder.is_dir() else table
             raise FewshotError(
-                f"{where}: {what}; expected {where.stem}/<class>/<image> with {', '.join(sorted(_SUFFIXES))}"
+                f"{where}: {what}; expected {where.stem}/<class>/<image> with {', '.join(sorted(SUFFIXES))}"
             )
         return found
 
@@ -162,30 +170,6 @@ class ImageFolder(DataSet):
             if path.is_file():
                 return path
         raise FewshotError(f"{table}, line {line}: {filename!r} is neither in {self.root}/images nor in {self.root}")
-
-    def _read(self, path: Path) -> np.ndarray:
-        try:
-            with Image.open(path) as image:
-                image = ImageOps.exif_transpose(image)
-                image = _eight_bits(image).convert("L" if self.channels == 1 else "RGB")
-                box = None
-                if self.resize == "crop":
-                    side = min(image.size)
-                    left, top = (image.width - side) // 2, (image.height - side) // 2
-                    box = (left, top, left + side, top + side)
-                pixels = np.asarray(image.resize((self.size, self.size), Image.Resampling.BILINEAR, box=box))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise FewshotError(f"{path} cannot be read as an image ({error}); repair it or take it out") from error
-        return pixels.reshape(self.size, self.size, self.channels).transpose(2, 0, 1)
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    # Pillow's own conversion of deeper grey images saturates: all above 255 would be white.
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        raise ValueError("32 bits per pixel; expected 8 or 16")
-    return image
 
 
 def _statistics(what: str, values: Sequence[float] | None, channels: int) -> tuple[float, ...]:

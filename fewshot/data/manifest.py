@@ -1,5 +1,7 @@
 """Reading `data_manifests/`: what is known about a public data set."""
 
+import gzip
+
 from omegaconf import OmegaConf
 
 from fewshot.errors import FewshotError
@@ -21,3 +23,13 @@ def class_list(name: str, part: str) -> list[str]:
     if not path.is_file():
         raise FewshotError(f"no list {part!r} for {name}: {path} is missing")
     return path.read_text(encoding="utf-8").split("\n")[:-1]
+
+
+def file_list(name: str, part: str) -> dict[str, list[str]]:
+    """The lines `class/file` of `data_manifests/<name>/<part>.txt.gz` as class to files."""
+    found: dict[str, list[str]] = {}
+    with gzip.open(manifests_folder() / name / f"{part}.txt.gz", "rt", encoding="utf-8") as file:
+        for line in file:
+            folder, _, path = line.rstrip("\n").partition("/")
+            found.setdefault(folder, []).append(path)
+    return found

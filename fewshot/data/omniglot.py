@@ -9,9 +9,11 @@ import torch
 from PIL import Image
 
 from fewshot.data.bank import Bank
-from fewshot.data.dataset import DataSet
+from fewshot.data.dataset import Audit, DataSet
 from fewshot.data.download import fetch_archives
 from fewshot.data.manifest import class_list, manifest
+from fewshot.data.photos import photo_files
+from fewshot.data.streaming import Report, unreadable_images
 from fewshot.errors import FewshotError
 
 _SIZE, _DRAWINGS = 28, 20
@@ -85,34 +87,24 @@ class Omniglot(DataSet):
             pipeline="omniglot28",
         )
 
-    def check_files(self, split: str) -> bool:
-        """Compare the public files of `split` with its class list; False where there are none to compare.
-
-        Raises:
-            FewshotError: a character or some of its drawings are missing.
-        """
+    def audit(self, split: str, report: Report | None = None) -> Audit | None:
         base = self._present()
-        if base is not None:
-            self._files(self.characters(split), split, base)
-        return base is not None
+        if base is None:
+            return None
+        names = self.characters(split)
+        missing, extra = _compared(base, names)
+        files = {name: sorted(folder.glob("*.png")) for name in names if (folder := _folder(base, name))}
+        return Audit(missing, extra, unreadable_images(photo_files(files), report=report))
 
     def _files(self, names: list[str], split: str, base: Path) -> dict[str, list[Path]]:
-        found, missing, odd = {}, [], []
-        for name in names:
-            folder = _folder(base, name)
-            if folder is None:
-                missing.append(name)
-                continue
-            found[name] = sorted(folder.glob("*.png"))
-            if len(found[name]) != _DRAWINGS:
-                odd.append(f"{name} ({len(found[name])} images, expected {_DRAWINGS})")
-        for problem, which in (("lacks the classes", missing), ("has incomplete classes", odd)):
+        missing, extra = _compared(base, names)
+        for what, which in (("lacks", missing), ("has too many images:", extra)):
             if which:
                 more = f" and {len(which) - 3} more" if len(which) > 3 else ""
                 raise FewshotError(
-                    f"omniglot {split} in {base} {problem} {', '.join(which[:3])}{more}; unpack the archives again"
+                    f"omniglot {split} in {base} {what} {', '.join(which[:3])}{more}; unpack the archives again"
                 )
-        return found
+        return {name: sorted(_folder(base, name).glob("*.png")) for name in names}
 
     def _present(self) -> Path | None:
         """The folder that holds images_background or images_evaluation, if there is one."""
@@ -138,6 +130,19 @@ class Omniglot(DataSet):
 
 def _folder(base: Path, name: str) -> Path | None:
     return next((base / part / name for part in _PARTS if (base / part / name).is_dir()), None)
+
+
+def _compared(base: Path, names: list[str]) -> tuple[list[str], list[str]]:
+    """Which characters or drawings of `names` are missing in `base`, and which are too many."""
+    missing, extra = [], []
+    for name in names:
+        folder = _folder(base, name)
+        count = 0 if folder is None else sum(1 for _ in folder.glob("*.png"))
+        if count == 0:
+            missing.append(name)
+        elif count != _DRAWINGS:
+            (missing if count < _DRAWINGS else extra).append(f"{name} ({count} images, expected {_DRAWINGS})")
+    return missing, extra
 
 
 def _read(path: Path) -> np.ndarray:

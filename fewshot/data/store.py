@@ -1,20 +1,27 @@
 """A bank on disk: `items.npy`, `labels.npy` and `bank.json` in one folder, opened memory-mapped."""
 
+import contextlib
 import hashlib
 import json
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 
 from fewshot.data.bank import Bank
 from fewshot.errors import FewshotError
+from fewshot.files import write_text
 
 FORMAT = "fewshot-bank"
 VERSION = 1
 _DESCRIPTION = "bank.json"
+# Which files passed their check; written by whoever checked them.
+_STAMP = "checked.json"
+
+Check = Literal["changed", "always", "never"]
 
 
 def save_bank(bank: Bank, folder: Path | str) -> None:
@@ -24,8 +31,7 @@ def save_bank(bank: Bank, folder: Path | str) -> None:
         FewshotError: the place cannot be written to, or holds something that is not a bank.
     """
     folder = Path(folder)
-    if folder.exists() and not (folder / _DESCRIPTION).is_file():
-        raise FewshotError(f"{folder} exists and is not a prepared bank; move it away or choose another folder")
+    check_is_free(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.unfinished-"))
@@ -40,35 +46,52 @@ def save_bank(bank: Bank, folder: Path | str) -> None:
         for name, tensor in arrays.items():
             np.save(temporary / f"{name}.npy", tensor.cpu().contiguous().numpy(), allow_pickle=False)
         description = {
-            "format": FORMAT,
-            "version": VERSION,
             "name": bank.name,
             "split": bank.split,
             "pipeline": bank.pipeline,
             "mean": list(bank.mean),
             "std": list(bank.std),
             "fingerprint": bank.fingerprint,
-            "files": {name: _file_facts(temporary / f"{name}.npy") for name in arrays},
             "class_names": list(bank.class_names),
         }
-        description["sha256"] = description_sha256(description)
-        text = json.dumps(description, indent=1, ensure_ascii=False) + "\n"
-        (temporary / _DESCRIPTION).write_text(text, encoding="utf-8")
-        temporary.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        temporary.rename(folder)
+        publish(temporary, folder, description)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def open_bank(folder: Path | str, check: bool = True) -> Bank:
+def check_is_free(folder: Path) -> None:
+    """Raise a FewshotError if `folder` holds something that a bank must not replace."""
+    if folder.exists() and not is_prepared(folder):
+        raise FewshotError(f"{folder} exists and is not a prepared bank; move it away or choose another folder")
+
+
+def publish(temporary: Path, folder: Path, description: dict) -> None:
+    """Describe the arrays in `temporary` and give them their place, `folder`, at once.
+
+    Args:
+        temporary: folder with `items.npy`, `labels.npy` and perhaps `class_attributes.npy`.
+        folder: the bank's; an older bank there is replaced.
+        description: what `bank.json` says besides the files and their checksums.
+    """
+    description = {"format": FORMAT, "version": VERSION} | description
+    description["files"] = {path.stem: _file_facts(path) for path in sorted(temporary.glob("*.npy"))}
+    description["sha256"] = description_sha256(description)
+    text = json.dumps(description, indent=1, ensure_ascii=False) + "\n"
+    (temporary / _DESCRIPTION).write_text(text, encoding="utf-8")
+    temporary.chmod(0o755)
+    if folder.exists():
+        shutil.rmtree(folder)
+    temporary.rename(folder)
+
+
+def open_bank(folder: Path | str, check: Check = "changed") -> Bank:
     """Open the bank in `folder`, its arrays memory-mapped.
 
     Args:
-        folder: what `save_bank` wrote.
-        check: read the files through once and compare them with their checksums (about a second
-            per gigabyte); without it only sizes and shapes are compared.
+        folder: what `save_bank` or `write_bank` wrote.
+        check: whether to read the files through and compare them with their checksums (about a second
+            per gigabyte): `changed` does so unless these very files, by size and time of change, passed
+            before; `always`; or `never`, which compares sizes and shapes alone.
 
     Raises:
         FewshotError: the folder holds no bank, or one that is damaged, truncated or foreign.
@@ -90,9 +113,13 @@ def open_bank(folder: Path | str, check: bool = True) -> Bank:
     if description.get("sha256") != description_sha256(description):
         raise FewshotError(f"{folder / _DESCRIPTION} is damaged: its content is not what was written; {again}")
     try:
+        stamp = _stamp(folder, description)
+        passed = check == "never" or (check == "changed" and stamp == _read_stamp(folder))
         arrays = {
-            name: _open_array(folder / f"{name}.npy", facts, check) for name, facts in description["files"].items()
+            name: _open_array(folder / f"{name}.npy", facts, not passed) for name, facts in description["files"].items()
         }
+        if not passed:
+            _write_stamp(folder, stamp)
         bank = Bank(
             items=torch.from_numpy(arrays["items"]),
             labels=torch.from_numpy(arrays["labels"]),
@@ -121,6 +148,29 @@ def description_sha256(description: dict) -> str:
 def is_prepared(folder: Path | str) -> bool:
     """Whether `folder` holds a finished bank (not whether it is undamaged)."""
     return (Path(folder) / _DESCRIPTION).is_file()
+
+
+def _stamp(folder: Path, description: dict) -> str:
+    """Changes when a file of the bank is written to or replaced."""
+    facts = [description["sha256"]]
+    for name in sorted(description["files"]):
+        with contextlib.suppress(FileNotFoundError):
+            state = (folder / f"{name}.npy").stat()
+            facts += [name, state.st_size, state.st_mtime_ns]
+    return json.dumps(facts)
+
+
+def _read_stamp(folder: Path) -> str | None:
+    try:
+        return (folder / _STAMP).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _write_stamp(folder: Path, stamp: str) -> None:
+    # A bank on a read-only disk is checked at each opening.
+    with contextlib.suppress(OSError, FewshotError):
+        write_text(folder / _STAMP, stamp)
 
 
 def _file_facts(path: Path) -> dict:

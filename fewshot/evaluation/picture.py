@@ -1,4 +1,4 @@
-"""A picture of one episode and what the learner said about it."""
+"""Pictures: one episode and what the learner said about it, or one class."""
 
 from pathlib import Path
 
@@ -9,20 +9,22 @@ from torch import Tensor
 from fewshot.data.bank import Bank
 from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.sampler import EpisodeSampler
+from fewshot.errors import FewshotError
 from fewshot.files import replacing
 from fewshot.learners.learner import Learner
 
 _MOST_CLASSES, _MOST_QUERIES, _MOST_SHOTS = 10, 10, 5
+_MOST_IMAGES, _COLUMNS = 120, 20
 
 
 @torch.no_grad()
-def draw_episode(learner: Learner, bank: Bank, protocol: Protocol, path: Path | str, episode: int = 0) -> None:
+def draw_episode(learner: Learner | None, bank: Bank, protocol: Protocol, path: Path | str, episode: int = 0) -> None:
     """Draw episode number `episode` as a PNG: a row per class, its support, then its queries with the predicted class.
 
     Large episodes are cut to their first classes, shots and queries; the title's accuracy is of the whole.
 
     Args:
-        learner: in eval mode, on the device of `bank`.
+        learner: in eval mode, on the device of `bank`; without one no predictions are drawn.
         bank: of images.
         protocol: what the episode is.
         path: of the PNG.
@@ -32,9 +34,9 @@ def draw_episode(learner: Learner, bank: Bank, protocol: Protocol, path: Path | 
 
     sampler = EpisodeSampler(bank, protocol)
     drawn, episodes = sampler.indices(episode, 1), sampler.episodes(episode, 1)
-    predicted = learner.predict(episodes).argmax(-1)[0].cpu().numpy()
     labels, support_labels = drawn.query_labels[0], episodes.support_labels[0].cpu().numpy()
-    accuracy = (predicted == labels).mean()
+    predicted = labels if learner is None else learner.predict(episodes).argmax(-1)[0].cpu().numpy()
+    said = "" if learner is None else f": {100 * (predicted == labels).mean():.1f}% right"
 
     shown = min(protocol.way, _MOST_CLASSES)
     shots = min(max(protocol.shots), _MOST_SHOTS)
@@ -55,14 +57,61 @@ def draw_episode(learner: Learner, bank: Bank, protocol: Protocol, path: Path | 
         mine = np.flatnonzero(labels == row)[:queries]
         for column, query in enumerate(mine, start=shots):
             right = predicted[query] == row
-            _show(grid[row, column], bank.items[drawn.query[0, query]], "tab:green" if right else "tab:red")
+            colour = "tab:blue" if learner is None else "tab:green" if right else "tab:red"
+            _show(grid[row, column], bank.items[drawn.query[0, query]], colour)
             if not right:
                 grid[row, column].set_xlabel(f"said {predicted[query]}", fontsize=7, color="tab:red", labelpad=1)
     grid[0, 0].set_title("support", fontsize=8)
     grid[0, shots].set_title("queries", fontsize=8)
-    figure.suptitle(f"{bank.name}/{bank.split}, episode {episode}, {protocol}: {100 * accuracy:.1f}% right", fontsize=9)
+    figure.suptitle(f"{bank.name}/{bank.split}, episode {episode}, {protocol}{said}", fontsize=9)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120)
+
+
+def draw_class(bank: Bank, name: str, path: Path | str) -> int:
+    """Draw the first images of a class as a PNG; return the number of the class.
+
+    Args:
+        bank: of images.
+        name: of the class, a part of it that no other class has, or its number.
+        path: of the PNG.
+
+    Raises:
+        FewshotError: no class, or more than one, is meant.
+    """
+    from matplotlib.figure import Figure
+
+    number = _class_number(bank, name)
+    count, first = int(bank.counts[number]), int(bank.offsets[number])
+    shown = min(count, _MOST_IMAGES)
+    rows = -(-shown // _COLUMNS)
+    figure = Figure(figsize=(0.85 * min(shown, _COLUMNS) + 0.4, 0.85 * rows + 0.6), layout="constrained")
+    grid = figure.subplots(rows, min(shown, _COLUMNS), squeeze=False)
+    for axes in grid.flat:
+        axes.set(xticks=[], yticks=[])
+        axes.axis("off")
+    for item, axes in zip(range(first, first + shown), grid.flat, strict=False):
+        _show(axes, bank.items[item], "black")
+    figure.suptitle(
+        f"{bank.name}/{bank.split}, {bank.class_names[number]}: {shown} of {count} images, {bank.pipeline}", fontsize=9
+    )
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+    return number
+
+
+def _class_number(bank: Bank, name: str) -> int:
+    if name.isdecimal() and int(name) < bank.num_classes:
+        return int(name)
+    if name in bank.class_names:
+        return bank.class_names.index(name)
+    meant = [number for number, known in enumerate(bank.class_names) if name.lower() in known.lower()]
+    if len(meant) != 1:
+        some = ", ".join(bank.class_names[number] for number in (meant or range(bank.num_classes))[:3])
+        raise FewshotError(
+            f"{bank.name}/{bank.split} has {len(meant)} classes with {name!r} in their names, expected one; such as {some}"
+        )
+    return meant[0]
 
 
 def _show(axes, image: Tensor, colour: str) -> None:

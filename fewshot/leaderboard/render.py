@@ -30,6 +30,12 @@ def question(row: pd.Series) -> str:
     return _one_line(f"{row['data']}/{row['split']} ({row['pipeline']}) {protocol}, {kind}{leaks}")
 
 
+def _trained_on(row: pd.Series) -> str:
+    """The training protocol, with the data in front of it where that is not the data of the test."""
+    other = row["train_data"] and row["train_data"].partition("/")[0] != row["data"]
+    return f"{row['train_data']}, {row['train_protocol']}" if other else row["train_protocol"]
+
+
 def short_table(ranked: pd.DataFrame) -> pd.DataFrame:
     """The columns that a person reads, all of them text, in the order of `ranked`."""
     rows = [
@@ -42,7 +48,7 @@ def short_table(ranked: pd.DataFrame) -> pd.DataFrame:
             "learner": _one_line(row["learner"]),
             "head": _one_line(row["head"]),
             "backbone": _one_line(row["backbone"]),
-            "trained on": _one_line(row["train_protocol"]) or "nothing",
+            "trained on": _one_line(_trained_on(row)) or "nothing",
             "seed": _one_line(row["seed"]),
             "note": row["note"],
         }

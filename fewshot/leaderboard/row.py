@@ -22,6 +22,7 @@ class Row:
         loss: what training minimised, written as `backbone`.
         transductive: whether the queries of an episode were used jointly.
         train_protocol: episodes trained on, such as `5-way 1-shot 15-query`; empty without training.
+        train_data: what it was trained on, such as `mini_imagenet/train (ravi84)`; empty without training.
         way: classes of a test episode.
         shot: support items of each class, `1`, or `1,5,5` for one number per class.
         query: query items per class; the mean over classes where they are imbalanced.
@@ -58,6 +59,7 @@ class Row:
     loss: str
     transductive: bool
     train_protocol: str
+    train_data: str
     way: int
     shot: str
     query: int

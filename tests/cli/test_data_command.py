@@ -18,7 +18,7 @@ def pictures(tmp_path):
             folder = tmp_path / "raw" / split / f"[{name}]"
             folder.mkdir(parents=True)
             for i in range(2 + number):
-                Image.new("L", (9, 9), 40 * number + i).save(folder / f"{i}.png")
+                Image.new("L", (9, 9), 40 * number + 10 * len(classes) + i).save(folder / f"{i}.png")
     return tmp_path
 
 
@@ -55,6 +55,7 @@ def test_prepare_list_and_verify_tell_the_same(command, pictures):
     assert fingerprint in table
     assert "2 to 4" in table
     assert table.count("ok") == 2
+    assert "in two splits:" not in table
 
 
 def test_one_split_can_be_prepared_alone(command, pictures):
@@ -77,13 +78,14 @@ def test_list_shows_what_is_there_and_how_to_get_the_rest(command, pictures):
     assert "fewshot-data prepare NAME" in table
     assert not (pictures / "prepared").exists()
 
-    # The catalogue's own size, so that the list finds the same bank.
-    command("prepare", "folder", "--root", str(pictures / "raw"), "--split", "test")
-    code, table, _ = command("list", "--root", str(pictures / "raw"))
-    row = next(line for line in table.splitlines() if " test " in line and "0.2" in line)
-    assert "not prepared" not in row
+    # Banks of any options and of any name are listed, wherever their files were.
+    command("prepare", "folder", "--root", str(pictures / "raw"), "--split", "test", "size=8", "name=mine")
+    command("prepare", "folder", "--root", str(pictures / "raw"), "--split", "train", "size=9", "name=mine")
+    code, table, _ = command("list")
+    rows = [line.split() for line in table.splitlines() if "mine" in line]
+    assert [row[3:10:2] for row in rows] == [["test", "crop8", "3", "9"], ["train", "crop9", "2", "5"]]
     next((pictures / "prepared").rglob("items.npy")).write_bytes(b"")
-    code, table, _ = command("list", "--root", str(pictures / "raw"))
+    code, table, _ = command("list")
     assert code == 0
     assert "damaged" in table
 
@@ -113,16 +115,20 @@ def test_verify_compares_public_files_with_the_manifest(command, pictures, monke
     assert command("prepare", *mine)[0] == 0
     code, table, _ = command("verify", *mine)
     assert code == 0
-    assert table.count("ok") == 8
+    assert table.count("ok") == 4
+    assert table.count("│       0 │     0 │          0 │") == 4
     (raw / "character02" / "07.png").unlink()
     code, table, _ = command("verify", *mine)
     assert code == 1
-    assert "19 images" in " ".join(table.replace("│", " ").split())
+    assert "missing in test: A/character02 (19 images, expected 20)" in table
+    (raw / "character01" / "08.png").write_bytes(b"no picture")
+    assert "character01/08.png (cannot identify" in command("verify", *mine)[1]
+    assert command("verify", *mine, "--quick")[0] == 0
     (raw.parent).rename(pictures / "gone")
     code, table, _ = command("verify", *mine)
     assert code == 0
-    assert table.count("not here") == 4
-    assert Omniglot(pictures / "raw", pictures / "prepared").check_files("test") is False
+    assert "No public files were compared" in table
+    assert Omniglot(pictures / "raw", pictures / "prepared").audit("test") is None
 
 
 @pytest.mark.parametrize(
@@ -156,7 +162,8 @@ def test_an_unreadable_picture_leaves_no_bank(command, pictures):
     (pictures / "raw/test/[z]/1.png").write_bytes(b"no picture")
     code, _, error = command("prepare", "folder", "--root", str(pictures / "raw"), "--split", "test")
     assert code == 2
-    assert "[z]/1.png cannot be read as an image" in error
+    assert "1 image cannot be read: " in error
+    assert "[z]/1.png (cannot identify image file" in error
     assert not list((pictures / "prepared").rglob("bank.json"))
 
 
@@ -165,3 +172,37 @@ def test_help_is_quick_because_it_loads_no_torch():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.rstrip().endswith("False")
     assert "fewshot-data prepare omniglot" in done.stdout
+
+
+def test_an_episode_and_a_class_can_be_looked_at(command, pictures):
+    mine = ("folder", "--root", str(pictures / "raw"), "size=8")
+    for name, more in (("e0.png", ()), ("e1.png", ("--episode", "1")), ("again.png", ())):
+        arguments = ("--way", "2", "--query", "1", *more, "--out", str(pictures / name))
+        code, text, _ = command("show", *mine, *arguments)
+        assert code == 0
+        assert f"of folder/test, 2-way 1-shot 1-query: {pictures / name}" in text
+    content = {name: (pictures / name).read_bytes() for name in ("e0.png", "e1.png", "again.png")}
+    assert content["e0.png"] == content["again.png"] != content["e1.png"]
+    code, text, _ = command("show", *mine, "--split", "train", "--class", "B", "--out", str(pictures / "b.png"))
+    assert (code, text) == (0, f"[b] of folder/train: {pictures / 'b.png'}\n")
+    with Image.open(pictures / "b.png") as picture:
+        assert picture.width > picture.height
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--class", "q"], "has 0 classes with 'q' in their names, expected one; such as [x], [y], [z]"),
+        (["--class", "["], "has 3 classes with '['"),
+        (["--way", "9"], "9"),
+        (["--episode", "-1", "--way", "2", "--query", "1"], "-1"),
+        (["--out", "x.jpeg"], "ends in .png"),
+        (["--split", "val"], "no split 'val'; choose one of train, test"),
+    ],
+)
+def test_what_cannot_be_shown_is_one_line(command, pictures, arguments, words):
+    mine = ("folder", "--root", str(pictures / "raw"), "size=8", "--out", str(pictures / "x.png"))
+    code, _, error = command("show", *mine, *arguments)
+    assert (code, error.count("\n")) == (2, 1)
+    assert words in error
+    assert not (pictures / "x.png").exists()

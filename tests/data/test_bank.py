@@ -138,7 +138,7 @@ def test_an_object_array_is_not_unpickled_even_without_checksums(bank, tmp_path)
     folder = saved(bank, tmp_path)
     pickled_items(folder)
     with pytest.raises(FewshotError, match=r"items\.npy"):
-        open_bank(folder, check=False)
+        open_bank(folder, check="never")
 
 
 def test_a_save_that_fails_leaves_nothing_under_the_final_name(bank, tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ ORDER = [
     "loss",
     "transductive",
     "train_protocol",
+    "train_data",
     "way",
     "shot",
     "query",

@@ -1,0 +1,106 @@
+"""The banks of a run: those it trains on, and those it is tested on."""
+
+from collections.abc import Mapping
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from rich.console import Console
+
+from fewshot.cli.data_progress import progress_bars
+from fewshot.data.bank import Bank
+from fewshot.data.catalog import dataset_names, open_dataset
+from fewshot.data.dataset import DataSet
+from fewshot.data.folder import ImageFolder
+from fewshot.data.image_format import ImageFormat, in_format
+from fewshot.episodes.protocol import Protocol
+from fewshot.episodes.sampler import EpisodeSampler
+from fewshot.errors import FewshotError
+
+
+def open_training_banks(dataset: DataSet, protocols: Mapping[str, Protocol], console: Console) -> dict[str, Bank]:
+    """The banks `train` and, where there is one, `val`, prepared if need be, each big enough for its protocol."""
+    banks = {}
+    for split in ("train", "val"):
+        if split == "val" and split not in dataset.splits:
+            continue
+        banks[split] = _open(dataset, split, console)
+        EpisodeSampler(banks[split], protocols[split])
+        _check_disjoint(banks[split], [bank for name, bank in banks.items() if name != split])
+    return banks
+
+
+def open_test_banks(
+    data: DictConfig,
+    dataset: DataSet,
+    training: Mapping[str, Bank],
+    protocol: Protocol,
+    trained_on: ImageFormat | None,
+    console: Console,
+) -> dict[str, Bank]:
+    """The test banks of `data.test`, or that of `dataset`, by what the names of their files end in.
+
+    Args:
+        data: the configuration of the data.
+        dataset: the one that is trained on.
+        training: its banks; their classes must not be tested.
+        protocol: of the test.
+        trained_on: the format that the images are brought to; None leaves them as they are.
+        console: hears what is prepared.
+
+    Raises:
+        FewshotError: `data.test` cannot be read, a class was trained on, or a bank is too small.
+    """
+    chosen = data.get("test")
+    datasets = [dataset] if chosen is None else [_chosen(entry, dataset) for entry in _entries(chosen)]
+    banks = {}
+    for other in datasets:
+        bank = _open(other, "test", console)
+        EpisodeSampler(bank, protocol)
+        _check_disjoint(bank, training.values())
+        if trained_on is not None:
+            bank = in_format(bank, trained_on)
+        label = "" if chosen is None else f"-{bank.name}-{bank.split}"
+        if label in banks:
+            raise FewshotError(f"data.test={OmegaConf.to_container(chosen)} names {label[1:]} twice; leave one out")
+        banks[label] = bank
+    return banks
+
+
+def _entries(chosen: object) -> list:
+    entries = list(chosen) if isinstance(chosen, ListConfig) else [chosen]
+    if not entries:
+        raise FewshotError("data.test=[] names no data set; leave it out to test on the data that is trained on")
+    return entries
+
+
+def _chosen(entry: object, trained: DataSet) -> DataSet:
+    """The data set that an entry of `data.test` means: a name, or a mapping with `data` and options."""
+    options = {"data": entry} if isinstance(entry, str) else OmegaConf.to_container(entry) if isinstance(entry, DictConfig) else {}
+    if not isinstance(options, dict) or not isinstance(options.get("data"), str):
+        raise FewshotError(
+            f"data.test has the entry {entry!r}; expected a name ({', '.join(dataset_names())}), or one with options "
+            f"such as {{data: cub, split: easyfsl}}"
+        )
+    name = options.pop("data")
+    shared = {"prepared": str(trained.prepared)}
+    # A folder of one's own is a data set of its own: no other lies in it, and it in no other.
+    if name != "folder" and not isinstance(trained, ImageFolder):
+        shared["root"] = str(trained.root)
+    return open_dataset(name, **(shared | options))
+
+
+def _open(dataset: DataSet, split: str, console: Console) -> Bank:
+    if not dataset.is_prepared(split):
+        console.print(f"preparing {dataset.name}/{split} in {dataset.folder(split)}")
+        with progress_bars() as bars:
+            dataset.prepare(split, report=bars(f"{dataset.name}/{split}"))
+    return dataset.bank(split)
+
+
+def _check_disjoint(bank: Bank, others: list[Bank]) -> None:
+    for other in others:
+        shared = set(bank.class_names) & set(other.class_names)
+        if shared:
+            raise FewshotError(
+                f"{len(shared)} of the classes of {other.name}/{other.split} are in {bank.name}/{bank.split} too, such as "
+                f"{min(shared)!r}; meta-test needs classes that training has not seen"
+            )
