@@ -74,13 +74,22 @@ def _entries(chosen: object) -> list:
 
 def _chosen(entry: object, trained: DataSet) -> DataSet:
     """The data set that an entry of `data.test` means: a name, or a mapping with `data` and options."""
-    options = {"data": entry} if isinstance(entry, str) else OmegaConf.to_container(entry) if isinstance(entry, DictConfig) else {}
+    options = (
+        {"data": entry}
+        if isinstance(entry, str)
+        else OmegaConf.to_container(entry)
+        if isinstance(entry, DictConfig)
+        else {}
+    )
     if not isinstance(options, dict) or not isinstance(options.get("data"), str):
         raise FewshotError(
             f"data.test has the entry {entry!r}; expected a name ({', '.join(dataset_names())}), or one with options "
             f"such as {{data: cub, split: easyfsl}}"
         )
     name = options.pop("data")
+    if name == trained.name and not options:
+        # As it was configured, not with the defaults of its file.
+        return trained
     shared = {"prepared": str(trained.prepared)}
     # A folder of one's own is a data set of its own: no other lies in it, and it in no other.
     if name != "folder" and not isinstance(trained, ImageFolder):

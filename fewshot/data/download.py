@@ -1,9 +1,13 @@
-"""Fetching public archives: checked, resumable by starting again, never half unpacked."""
+"""Fetching public archives: checked, resumed after a cut connection, never half unpacked."""
 
+import contextlib
 import logging
 import shutil
+import sys
+import tarfile
 import tempfile
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pooch
@@ -12,10 +16,15 @@ import requests
 from fewshot.errors import FewshotError
 
 _SECONDS = 20
+_TRIES = 3
+# What is lost of a cut connection is less than one block.
+_BLOCK = 1 << 16
 
 
 def fetch_archives(archives: dict[str, dict], folder: Path, name: str) -> None:
     """Download and unpack each archive into `folder`.
+
+    What a cut connection left is kept beside the archive and gone on with, in this call and in later ones.
 
     Args:
         archives: file name to `{url, md5}`.
@@ -27,14 +36,14 @@ def fetch_archives(archives: dict[str, dict], folder: Path, name: str) -> None:
     """
     pooch.get_logger().setLevel(logging.WARNING)
     for file, facts in archives.items():
-        advice = f"download {facts['url']} by hand, unpack it in {folder}"
+        advice = f"download {facts['url']} by hand into {folder}"
         try:
             path = pooch.retrieve(
                 facts["url"],
                 known_hash=f"md5:{facts['md5']}",
                 path=folder,
                 fname=file,
-                downloader=pooch.HTTPDownloader(timeout=_SECONDS),
+                downloader=_Resuming(folder / file),
             )
         except (requests.RequestException, OSError) as error:
             reason = str(error).partition(" (Caused")[0][:120] or type(error).__name__
@@ -49,25 +58,108 @@ def fetch_archives(archives: dict[str, dict], folder: Path, name: str) -> None:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a zip file into `folder`; each of its top folders appears at once, when it is complete.
+    """Unpack a zip or tar file into `folder`; each of its top folders and files appears at once, when it is complete.
 
     Raises:
-        FewshotError: the archive is damaged, or a name in it leads outside `folder`.
+        FewshotError: the archive is damaged, a name in it leads outside `folder`, or it holds links or devices.
     """
     try:
-        with zipfile.ZipFile(archive) as file, tempfile.TemporaryDirectory(dir=folder, prefix=".unpacking-") as scratch:
-            for member in file.namelist():
-                target = (Path(scratch) / member).resolve()
-                if not target.is_relative_to(Path(scratch).resolve()):
-                    raise FewshotError(
-                        f"{archive} holds the path {member!r}, which leads outside its folder; do not use it"
-                    )
-            file.extractall(scratch)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".unpacking-") as scratch:
+            if zipfile.is_zipfile(archive):
+                _unpack_zip(archive, Path(scratch))
+            else:
+                _unpack_tar(archive, Path(scratch))
             for part in sorted(Path(scratch).iterdir()):
-                if part.name == "__MACOSX":
-                    continue
-                if (folder / part.name).exists():
-                    continue
-                shutil.move(part, folder / part.name)
-    except zipfile.BadZipFile as error:
+                if part.name != "__MACOSX" and not (folder / part.name).exists():
+                    shutil.move(part, folder / part.name)
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+        # gzip tells of damage by OSError, as the disk tells of its own.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise FewshotError(
+                f"cannot unpack {archive} into {folder}: {error.strerror}; make room or move it"
+            ) from error
         raise FewshotError(f"{archive} is damaged ({error}); delete it and start again") from error
+
+
+def _unpack_zip(archive: Path, scratch: Path) -> None:
+    with zipfile.ZipFile(archive) as file:
+        for member in file.namelist():
+            _check_inside(archive, member, scratch)
+        file.extractall(scratch)
+
+
+def _unpack_tar(archive: Path, scratch: Path) -> None:
+    with tarfile.open(archive) as file:
+        for member in file:
+            _check_inside(archive, member.name, scratch)
+            if not (member.isreg() or member.isdir()):
+                raise FewshotError(
+                    f"{archive} holds {member.name!r}, which is neither a file nor a folder; do not use it"
+                )
+        # Python 3.11.4 has the filter; what it guards against was looked at above.
+        file.extractall(scratch, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+
+
+def _check_inside(archive: Path, member: str, scratch: Path) -> None:
+    if not (scratch / member).resolve().is_relative_to(scratch.resolve()):
+        raise FewshotError(f"{archive} holds the path {member!r}, which leads outside its folder; do not use it")
+
+
+class _Resuming:
+    """A downloader for pooch that goes on where an earlier one was cut off.
+
+    Args:
+        target: the archive; what is there of it lies beside it, as `.<name>.part`.
+    """
+
+    def __init__(self, target: Path):
+        self.name, self.part = target.name, target.with_name(f".{target.name}.part")
+
+    def __call__(self, url: str, output_file: str, _) -> None:
+        """Fetch `url`; `output_file`, which pooch checks and renames, is written when all of it is there."""
+        for left in reversed(range(_TRIES)):
+            try:
+                self._fetch(url)
+                break
+            except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
+                if not left:
+                    raise
+        # A wrong checksum must not be gone on with.
+        shutil.move(self.part, output_file)
+
+    def _fetch(self, url: str) -> None:
+        have = self.part.stat().st_size if self.part.exists() else 0
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+        with requests.get(url, headers=headers, stream=True, timeout=_SECONDS) as answer:
+            if answer.status_code == requests.codes.requested_range_not_satisfiable:
+                self.part.unlink()
+                raise requests.ConnectionError(f"{url} is shorter than what was fetched of it")
+            answer.raise_for_status()
+            goes_on = answer.status_code == requests.codes.partial_content
+            if goes_on and not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+                self.part.unlink()
+                raise requests.ConnectionError(f"{url} went on elsewhere than at byte {have}")
+            have = have if goes_on else 0
+            length = int(answer.headers["Content-Length"]) + have if "Content-Length" in answer.headers else None
+            with open(self.part, "ab" if goes_on else "wb") as file, _bar(self.name, length) as advance:
+                advance(have)
+                for block in answer.iter_content(_BLOCK):
+                    file.write(block)
+                    advance(len(block))
+        if length is not None and self.part.stat().st_size < length:
+            raise requests.ConnectionError(f"{url} ended after {self.part.stat().st_size} of {length} bytes")
+
+
+@contextlib.contextmanager
+def _bar(name: str, length: int | None) -> Iterator[Callable[[int], None]]:
+    """Yield what is told the bytes of each block; it draws a bar on a terminal and nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(f"fetching {name}", total=length)
+        yield lambda count: progress.advance(task, count)

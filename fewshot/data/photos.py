@@ -144,6 +144,11 @@ def unreadable(part: Part) -> list[str]:
     return problems
 
 
+def with_span(span: tuple[int, int], function: Callable, *arguments):
+    """`span` and what `function` returns; stands here because workers import this file and no torch."""
+    return span, function(*arguments)
+
+
 def _digest(*parts: bytes | np.ndarray) -> str:
     digest = hashlib.sha256()
     for part in parts:

@@ -11,7 +11,7 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from fewshot.data.bank import fingerprint_header
-from fewshot.data.photos import Photos, unreadable, write_part
+from fewshot.data.photos import Photos, unreadable, with_span, write_part
 from fewshot.data.pipeline import Pipeline
 from fewshot.data.store import check_is_free, publish
 from fewshot.errors import FewshotError
@@ -162,12 +162,9 @@ def _in_processes(function, parts, part_of, arguments, workers, images) -> Itera
         for span, part, rest in calls:
             yield span, function(part, *rest)
         return
-    pool = Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch=2 * workers, batch_size=1)
-    yield from pool(delayed(_with_span)(span, function, part, *rest) for span, part, rest in calls)
-
-
-def _with_span(span, function, *arguments):
-    return span, function(*arguments)
+    # Without max_nbytes joblib would take the way through files for arrays of more than a megabyte.
+    pool = Parallel(workers, return_as="generator_unordered", pre_dispatch=2 * workers, batch_size=1, max_nbytes=None)
+    yield from pool(delayed(with_span)(span, function, part, *rest) for span, part, rest in calls)
 
 
 def _parts(total: int, size: int) -> Iterator[tuple[int, int]]:

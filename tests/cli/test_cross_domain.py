@@ -46,6 +46,13 @@ def test_each_data_set_gets_a_row_and_files_of_its_own(fewshot, tmp_path, capsys
     assert read("leaderboard.csv").accuracy[2] == rows.accuracy[0]
 
 
+def test_the_training_data_among_the_tests_is_what_it_was_configured_to_be(fewshot):
+    assert fewshot() == fewshot("data.test=[folder]") == 0
+    rows = read("leaderboard.csv")
+    assert rows.pipeline.tolist() == ["crop28", "crop28"]
+    assert rows.bank_fingerprint.nunique() == rows.accuracy.nunique() == 1
+
+
 def test_a_checkpoint_is_tested_elsewhere_in_the_format_it_was_trained_in(fewshot, tmp_path):
     assert fewshot(OTHERS) == 0
     best = only_run(tmp_path) / "best.safetensors"
