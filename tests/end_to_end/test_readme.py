@@ -1,6 +1,7 @@
 """What the README tells people to type."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ def test_the_notebook_cell_runs(tmp_path, monkeypatch):
     assert scope["result"].episodes == 30
 
 
-COMMANDS = [line.split("#")[0].split() for line in README.splitlines() if line.startswith("fewshot ")]
+COMMANDS = [shlex.split(line.split("#")[0]) for line in README.splitlines() if line.startswith("fewshot ")]
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
