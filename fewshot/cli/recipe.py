@@ -1,5 +1,6 @@
 """A configuration turned into the objects of a run."""
 
+import difflib
 import hashlib
 import inspect
 import json
@@ -7,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 import hydra
 import torch
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -15,13 +17,25 @@ from fewshot.cli.typed import plain, typed
 from fewshot.data.bank import Bank
 from fewshot.episodes.protocol import Protocol
 from fewshot.errors import FewshotError
-from fewshot.instantiation import make
+from fewshot.instantiation import accepted, make
 from fewshot.learners.learner import Learner
+from fewshot.resources import conf_folder
 
 # Keys that say where things lie or what is done with a run, and change no number in it.
-_NOT_NUMBERS = ("mode", "name", "checkpoint", "resume", "output", "leaderboard", "hydra", "experiment")
+_NOT_NUMBERS = ("mode", "name", "checkpoint", "init", "resume", "output", "leaderboard", "hydra", "experiment")
 # What a test takes from the checkpoint alone: typed anew it would put words into the row that are not true.
-_OF_TRAINING = ("seed", "loss", "optimizer", "schedule", "training", "augment", "episodes.train", "episodes.val")
+_OF_TRAINING = (
+    "seed",
+    "loss",
+    "optimizer",
+    "schedule",
+    "training",
+    "augment",
+    "episodes.train",
+    "episodes.val",
+    "classifier",
+    "init",
+)
 # What a test takes from its command line alone.
 _OF_THE_COMMAND = ("mode", "checkpoint", "resume", "output", "leaderboard", "trainer")
 
@@ -50,24 +64,101 @@ def make_protocol(config: DictConfig, part: str) -> Protocol:
     return typed(Protocol, config.episodes[part], f"episodes.{part}")
 
 
-def make_learner(config: DictConfig, bank: Bank) -> Learner:
-    """Backbone, head and loss composed; initial weights are those of `seed`.
+def trains_on_images(config: DictConfig) -> bool:
+    """Whether the learner is a classifier, trained in epochs; its settings must be those of one.
+
+    Raises:
+        FewshotError: they are not.
+    """
+    try:
+        classifies = bool(getattr(hydra.utils.get_object(str(config.learner._target_)), "trains_on_images", False))
+    except ImportError:
+        # Making the learner will say what is wrong with it.
+        return False
+    if classifies != ("epochs" in config.training):
+        wanted = "classification" if classifies else "default"
+        raise FewshotError(
+            f"this learner is trained in {'epochs' if classifies else 'episodes'}; use training={wanted}"
+        )
+    return classifies
+
+
+def make_learner(config: DictConfig, bank: Bank, classes: int | None = None) -> Learner:
+    """Backbone, head and what else a learner is made of, composed; initial weights are those of `seed`.
+
+    Parts are told what they ask for: the backbone `channels` and `image_size`, the others its `feature_size` and
+    `map_shape`, and the number of base classes.
 
     Args:
         config: the whole configuration.
         bank: tells the backbone how many channels and pixels to expect.
+        classes: that it is trained on.
     """
     torch.manual_seed(config.seed)
     _, channels, height, _ = bank.items.shape
-    parts = {
-        "backbone": make(config.backbone, "backbone", channels=channels, image_size=height),
-        "head": make(config.head, "head"),
-        "loss": make(config.loss, "loss"),
-    }
+    backbone = make(config.backbone, "backbone", channels=channels, image_size=height)
+    known = {"classes": classes}
+    for name in ("feature_size", "map_shape"):
+        if hasattr(backbone, name):
+            known[name] = getattr(backbone, name)
+    parts: dict[str, object] = {"backbone": backbone}
+    taken = accepted(config.learner, dict.fromkeys(("head", "loss", "classifier")))
+    for name in taken:
+        node = config[name]
+        parts[name] = make_loss(node, known) if name == "loss" else make(node, name, **accepted(node, known))
     learner = make(config.learner, "learner", **parts)
     if not isinstance(learner, Learner):
         raise FewshotError(f"learner: {config.learner._target_} made a {type(learner).__name__}, expected a Learner")
     return learner
+
+
+def make_loss(node: DictConfig, known: dict) -> nn.Module:
+    """The loss of a node; `terms` names others of `conf/loss/`, each with a weight or with options and a `weight`."""
+    if "terms" not in node:
+        return make(node, "loss", **accepted(node, known))
+    terms, weights = {}, {}
+    for name, value in (plain(node.terms, "loss.terms") or {}).items():
+        options = dict(value) if isinstance(value, dict) else {"weight": value}
+        weights[name] = options.pop("weight", 1.0)
+        if isinstance(weights[name], bool) or not isinstance(weights[name], int | float):
+            raise FewshotError(f"loss.terms.{name}={weights[name]!r}; expected a weight")
+        weights[name] = float(weights[name])
+        term = configured("loss", str(options.pop("loss", name)))
+        unknown = [key for key in options if key not in term]
+        if unknown:
+            known_keys = ", ".join(key for key in term if not str(key).startswith("_")) or "none"
+            raise FewshotError(f"loss.terms.{name} has no option {unknown[0]!r} (known: {known_keys})")
+        terms[name] = make_loss(OmegaConf.merge(term, options), known)
+    return make(
+        OmegaConf.masked_copy(node, [key for key in node if key != "terms"]), "loss", terms=terms, weights=weights
+    )
+
+
+def configured(group: str, name: str) -> DictConfig:
+    """The file `name` of a configuration group, in the package or in a folder of the user's.
+
+    Raises:
+        FewshotError: there is none.
+    """
+    if GlobalHydra.instance().is_initialized():
+        loader = GlobalHydra.instance().config_loader()
+        known = loader.get_group_options(group)
+        # The repository knows the search path, with the folders that --config-dir added.
+        if name in known:
+            return loader.repository.load_config(f"{group}/{name}").config
+    else:
+        known = sorted(path.stem for path in (conf_folder() / group).glob("*.yaml"))
+        if name in known:
+            return OmegaConf.load(conf_folder() / group / f"{name}.yaml")
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    raise FewshotError(f"unknown {group} {name!r}{hint} (known: {', '.join(known)})")
+
+
+def describe_training(config: DictConfig) -> str:
+    """What a row says under `loss`: the loss of a learner that takes one, or its classifier."""
+    taken = accepted(config.learner, dict.fromkeys(("loss", "classifier")))
+    return ", ".join(describe(config[name]) for name in taken) or "none"
 
 
 def describe(node: DictConfig) -> str:
@@ -87,6 +178,8 @@ def describe(node: DictConfig) -> str:
 def numbers_only(config: DictConfig) -> dict:
     """The part of a configuration that decides the numbers of a run, as plain JSON."""
     content = {key: value for key, value in plain(config).items() if key not in _NOT_NUMBERS}
+    taken = accepted(config.learner, dict.fromkeys(("head", "loss", "classifier")))
+    content = {key: value for key, value in content.items() if key not in ("loss", "classifier") or key in taken}
     content["data"] = {
         key: value
         for key, value in content["data"].items()
@@ -117,6 +210,11 @@ def without_command(config: DictConfig) -> dict:
     Interpolations stay as they are: where data lies is for the machine that tests to say.
     """
     return {key: value for key, value in OmegaConf.to_container(config).items() if key not in _OF_THE_COMMAND}
+
+
+def replaced_head(overrides: Iterable[str]) -> bool:
+    """Whether a test's command line names another head than the checkpoint's."""
+    return any(text.lstrip("+").partition("=")[0].partition("@")[0] == "head" for text in overrides)
 
 
 def with_checkpoint(config: DictConfig, stored: dict, overrides: Iterable[str]) -> DictConfig:

@@ -22,17 +22,19 @@ from fewshot.data.catalog import made_dataset
 from fewshot.data.image_format import ImageFormat
 from fewshot.device import device_name
 from fewshot.errors import FewshotError
+from fewshot.evaluation.embedding import embed_bank
 from fewshot.evaluation.picture import draw_episode
 from fewshot.evaluation.scoring import Evaluation, evaluate
 from fewshot.files import file_sha256, replacing, write_text
 from fewshot.instantiation import make
 from fewshot.leaderboard.row import Row
 from fewshot.leaderboard.table import append
+from fewshot.learners.learner import Learner
 from fewshot.training.checkpoint import load_weights
 from fewshot.training.curve import draw_curve
 from fewshot.training.fabric import Trainer, make_fabric
 from fewshot.training.meta_train import BEST, meta_train
-from fewshot.training.settings import TrainingSettings
+from fewshot.training.settings import ClassificationSettings, TrainingSettings
 
 MODES = ("train_and_test", "train", "test")
 
@@ -66,7 +68,8 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
         raise FewshotError("checkpoint= goes with mode=test; to go on with an interrupted run use resume=true")
     recipe.check_seed(config.seed)
     protocols = {part: recipe.make_protocol(config, part) for part in ("train", "val", "test")}
-    settings = typed(TrainingSettings, config.training, "training")
+    classifies = recipe.trains_on_images(config)
+    settings = typed(ClassificationSettings if classifies else TrainingSettings, config.training, "training")
     trainer = typed(Trainer, config.trainer, "trainer")
     optimizer, schedule = recipe.make_optimizer(config), make(config.schedule, "schedule")
     augment = make(config.augment, "augment")
@@ -74,17 +77,26 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
     if config.leaderboard:
         check_can_append(config.leaderboard)
     fabric = make_fabric(trainer)
-    if config.mode != "test":
+    if config.mode != "test" and not classifies:
         settings.check_steps(protocols["train"].episodes, fabric.world_size)
     console = Console(quiet=not fabric.is_global_zero, highlight=False, soft_wrap=True)
-    banks = {} if config.mode == "test" else open_training_banks(dataset, protocols, console)
+    banks = {} if config.mode == "test" else open_training_banks(dataset, protocols, classifies, console)
+    if classifies and "train" in banks:
+        images = len(banks["train"])
+        protocols["train"], settings = settings.protocol(images, config.seed), settings.counted_in_images(images)
+        settings.check_steps(protocols["train"].episodes, fabric.world_size)
     trained_on = _trained_format(banks, facts)
     tests = open_test_banks(config.data, dataset, banks, protocols["test"], trained_on, console)
-    learner = recipe.make_learner(config, next(iter(tests.values())))
+    classes = banks["train"].num_classes if "train" in banks else facts.get("classes")
+    learner = recipe.make_learner(config, next(iter(tests.values())), classes)
     if weights is not None:
-        _load(learner, weights, config.checkpoint)
+        _load(learner, weights, config.checkpoint, recipe.replaced_head(overrides))
+    pretraining = facts.get("pretraining", "none")
+    if config.mode != "test" and config.init:
+        pretraining = _start_from(learner, config.init)
 
-    name, digest = recipe.run_name(config), recipe.config_hash(config, file_sha256(config.checkpoint))
+    used = file_sha256(config.checkpoint or config.init)
+    name, digest = recipe.run_name(config), recipe.config_hash(config, used)
     folder = choose_run_folder(config.output, name, digest, config.resume) if fabric.is_global_zero else None
     folder = fabric.broadcast(folder)
     console.print(f"run {folder} on {fabric.device.type}")
@@ -104,6 +116,8 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
             "train_protocol": str(protocols["train"]),
             "train_data": f"{banks['train'].name}/{banks['train'].split} ({banks['train'].pipeline})",
             "images": trained_on.to_json(),
+            "classes": classes,
+            "pretraining": pretraining,
             "precision": trainer.precision,
         }
         result = meta_train(
@@ -125,6 +139,8 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
         if fabric.is_global_zero:
             draw_curve(result.curve, folder / "curve.png", name)
     learner.to(fabric.device)
+    if config.mode != "test" and not facts and learner.needs_base_mean:
+        learner.set_base_features(embed_bank(learner, banks["train"].to(fabric.device)).items)
     if config.mode == "train":
         console.print(f"weights in {folder / BEST}" if (folder / BEST).is_file() else "nothing to train, nothing saved")
         return []
@@ -133,7 +149,7 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
     rows = []
     for label, bank in tests.items():
         found = evaluate(learner, bank, protocols["test"])
-        row = _row(config, found, facts, folder, name, digest)
+        row = _row(config, found, facts, pretraining, folder, name, digest)
         with replacing(folder / f"test_accuracies{label}.npy") as temporary:
             np.save(temporary, found.accuracies, allow_pickle=False)
         draw_episode(learner.eval(), bank.to(fabric.device), found.protocol, folder / f"episode{label}.png")
@@ -160,15 +176,41 @@ def _trained_format(banks: dict[str, Bank], facts: dict) -> ImageFormat | None:
     return ImageFormat.from_json(facts["images"]) if "images" in facts else None
 
 
-def _load(learner: torch.nn.Module, weights: dict[str, torch.Tensor], checkpoint: str) -> None:
+def _load(learner: Learner, weights: dict[str, torch.Tensor], checkpoint: str, other_head: bool) -> None:
+    """Put weights into the learner; a head that was typed anew keeps its own."""
+    if other_head:
+        weights = {name: value for name, value in weights.items() if not name.startswith("head.")}
     try:
-        learner.load_state_dict(weights)
+        lacking, _ = learner.load_state_dict(weights, strict=False)
+        mine = {name for name in lacking if not (other_head and name.startswith("head.")) and name != "base_mean"}
+        strange = set(weights) - set(learner.state_dict())
+        if mine or strange:
+            name = min(mine or strange)
+            raise RuntimeError(f"{'it lacks' if mine else 'the learner has no'} {name}")
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise FewshotError(f"{checkpoint} does not fit this learner: {reason}") from error
 
 
-def _row(config: DictConfig, found: Evaluation, facts: dict, folder: Path, name: str, digest: str) -> Row:
+def _start_from(learner: Learner, path: str) -> str:
+    """Put the backbone of a file of weights into the learner; what it was trained on, for the row."""
+    weights, facts = load_weights(path)
+    weights = {name.removeprefix("backbone."): v for name, v in weights.items() if name.startswith("backbone.")}
+    if not weights or not hasattr(learner, "backbone"):
+        raise FewshotError(f"init={path} holds no backbone for this learner; give best.safetensors of a run")
+    try:
+        learner.backbone.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise FewshotError(f"init={path} does not fit backbone: {reason}") from error
+    before = facts.get("pretraining", "none")
+    own = f"{facts.get('train_data', 'unknown data')}, {facts.get('train_protocol', 'unknown training')}"
+    return own if before == "none" else f"{before}; {own}"
+
+
+def _row(
+    config: DictConfig, found: Evaluation, facts: dict, pretraining: str, folder: Path, name: str, digest: str
+) -> Row:
     commit, dirty = git_state()
     return Row(
         when=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -178,10 +220,10 @@ def _row(config: DictConfig, found: Evaluation, facts: dict, folder: Path, name:
         pipeline=found.pipeline,
         bank_fingerprint=found.bank_fingerprint,
         backbone=recipe.describe(config.backbone),
-        pretraining="none",
+        pretraining=pretraining,
         learner=recipe.describe(config.learner),
         head=recipe.describe(config.head),
-        loss=recipe.describe(config.loss),
+        loss=recipe.describe_training(config),
         transductive=found.transductive,
         train_protocol=facts.get("train_protocol", ""),
         train_data=facts.get("train_data", ""),

@@ -16,14 +16,20 @@ from fewshot.episodes.sampler import EpisodeSampler
 from fewshot.errors import FewshotError
 
 
-def open_training_banks(dataset: DataSet, protocols: Mapping[str, Protocol], console: Console) -> dict[str, Bank]:
-    """The banks `train` and, where there is one, `val`, prepared if need be, each big enough for its protocol."""
+def open_training_banks(
+    dataset: DataSet, protocols: Mapping[str, Protocol], classifies: bool, console: Console
+) -> dict[str, Bank]:
+    """The banks `train` and, where there is one, `val`, prepared if need be, each big enough for its protocol.
+
+    A classifier needs no episodes of `train`.
+    """
     banks = {}
     for split in ("train", "val"):
         if split == "val" and split not in dataset.splits:
             continue
         banks[split] = _open(dataset, split, console)
-        EpisodeSampler(banks[split], protocols[split])
+        if split == "val" or not classifies:
+            EpisodeSampler(banks[split], protocols[split])
         _check_disjoint(banks[split], [bank for name, bank in banks.items() if name != split])
     return banks
 

@@ -32,6 +32,9 @@ class Learner(nn.Module, ABC):
     split once instead of embedding each episode.
     """
 
+    # Whether `training_loss` takes batches of an `ImageSampler` instead of episodes.
+    trains_on_images = False
+
     @property
     def transductive(self) -> bool:
         """Whether a query's prediction depends on the other queries."""
@@ -52,6 +55,14 @@ class Learner(nn.Module, ABC):
     def embed(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
         """Features of images, the same in every task."""
         raise NotImplementedError(f"{type(self).__name__} does not score frozen features")
+
+    @property
+    def needs_base_mean(self) -> bool:
+        """Whether predictions need what `set_base_features` is told."""
+        return False
+
+    def set_base_features(self, features: Float[Tensor, "n d"]) -> None:
+        """Hear of the features of all training images: at the end of training, and before validation if needed."""
 
     def predict_features(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
         """Logits of the queries of episodes of features."""

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from fewshot.episodes.episodes import Episodes
-from fewshot.learners.learner import Learner, TrainingLoss
+from fewshot.learners.feature_learner import FeatureLearner
+from fewshot.learners.learner import TrainingLoss
 
 
-class MetricLearner(Learner):
+class MetricLearner(FeatureLearner):
     """Embeds all images of a batch of tasks with one backbone and compares features in a head.
 
     In training the support and query images of all tasks of a step go through the backbone in one
@@ -29,32 +29,18 @@ class MetricLearner(Learner):
         loss: nn.Module,
         task_augmentation: Callable[[Episodes], Episodes] | None = None,
     ):
-        super().__init__()
-        self.backbone, self.head, self.loss = backbone, head, loss
-        self.task_augmentation = task_augmentation
-
-    @property
-    def transductive(self) -> bool:
-        return bool(getattr(self.head, "transductive", False))
-
-    @property
-    def scores_frozen_features(self) -> bool:
-        return True
+        super().__init__(backbone, head)
+        self.loss, self.task_augmentation = loss, task_augmentation
 
     def training_loss(self, episodes: Episodes) -> TrainingLoss:
         features = episodes.map(self.backbone)
         if self.task_augmentation is not None:
             features = self.task_augmentation(features)
         logits = self.head(features)
-        loss = self.loss(features, logits)
+        total, parts = self.loss(features, logits)
+        # What a head asks of training beside the loss, such as a regulariser of its own.
+        extra = self.head.training_terms(features) if hasattr(self.head, "training_terms") else {}
+        total = total + sum(extra.values())
+        parts = parts | {name: term.detach() for name, term in extra.items()}
         accuracy = (logits.detach().argmax(-1) == features.query_labels).float().mean()
-        return TrainingLoss(loss.total, loss.parts, accuracy)
-
-    def predict(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
-        return self.predict_features(episodes.map(self.embed))
-
-    def embed(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
-        return self.backbone(images)
-
-    def predict_features(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
-        return self.head(episodes)
+        return TrainingLoss(total, parts, accuracy)

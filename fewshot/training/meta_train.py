@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from fewshot.data.bank import Bank
 from fewshot.episodes.episodes import Episodes
+from fewshot.episodes.images import ImageProtocol, ImageSampler
 from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.sampler import EpisodeSampler
 from fewshot.errors import FewshotError
+from fewshot.evaluation.embedding import embed_bank
 from fewshot.evaluation.scoring import evaluate
 from fewshot.learners.learner import Learner, TrainingLoss
 from fewshot.training.checkpoint import load_tree, save_tree, save_weights
@@ -50,7 +52,7 @@ class TrainingResult:
 def meta_train(
     learner: Learner,
     bank: Bank,
-    protocol: Protocol,
+    protocol: Protocol | ImageProtocol,
     validation_bank: Bank | None = None,
     validation_protocol: Protocol | None = None,
     *,
@@ -74,7 +76,8 @@ def meta_train(
     Args:
         learner: what is trained, in place.
         bank: meta-training classes.
-        protocol: training episodes; `protocol.episodes` is the length of training.
+        protocol: training episodes; `protocol.episodes` is the length of training. An `ImageProtocol` for a learner
+            that trains on images.
         validation_bank: validation classes; None trains to the end and keeps the last weights.
         validation_protocol: validation episodes; by default 500 of those of `protocol`.
         optimizer: parameters to an optimiser; by default Adam at 1e-3.
@@ -94,13 +97,23 @@ def meta_train(
     """
     fabric = fabric or make_fabric(trainer)
     settings.check_steps(protocol.episodes, fabric.world_size)
-    sampler = EpisodeSampler(bank.to(fabric.device), protocol, augment, channels_last=trainer.channels_last)
+    bank = bank.to(fabric.device)
+    if learner.trains_on_images:
+        sampler = ImageSampler(bank, protocol, augment, channels_last=trainer.channels_last)
+    else:
+        sampler = EpisodeSampler(bank, protocol, augment, channels_last=trainer.channels_last)
     validation = None
     if validation_bank is not None and settings.validate_every > 0:
         validation_bank = validation_bank.to(fabric.device)
-        validation_protocol = validation_protocol or Protocol(protocol.way, protocol.shot, protocol.query, episodes=500)
+        if validation_protocol is None:
+            shown = Protocol() if learner.trains_on_images else protocol
+            validation_protocol = Protocol(shown.way, shown.shot, shown.query, episodes=500)
         EpisodeSampler(validation_bank, validation_protocol)
-        validation = partial(evaluate, learner, validation_bank, validation_protocol)
+
+        def validation():
+            if learner.needs_base_mean:
+                _tell_base_features(learner, bank)
+            return evaluate(learner, validation_bank, validation_protocol)
 
     run = _Run(fabric, learner, sampler, optimizer, schedule, settings, trainer, facts or {})
     if folder is not None:
@@ -110,6 +123,11 @@ def meta_train(
     run.loop(validation, show_progress)
     run.finish()
     return TrainingResult(run.rows, run.done, run.best["episodes"], run.best["accuracy"])
+
+
+def _tell_base_features(learner: Learner, bank: Bank) -> None:
+    if learner.scores_frozen_features:
+        learner.set_base_features(embed_bank(learner, bank).items)
 
 
 class _Step(nn.Module):
@@ -175,7 +193,9 @@ class _Run:
         curve = TrainingCurve(self.folder if self.writes else None, self.rows)
         means = _Means()
         self.learner.train()
-        with TrainingProgress(total, self.done, enabled=show_progress and fabric.is_global_zero) as progress:
+        unit = "image" if self.learner.trains_on_images else "episode"
+        shown = show_progress and fabric.is_global_zero
+        with TrainingProgress(total, self.done, enabled=shown, unit=unit) as progress:
             while self.done < total and not self.stopped_early:
                 before = self.done
                 means.add(self.step())
@@ -233,11 +253,11 @@ class _Run:
             self.best = {"accuracy": accuracy, "episodes": self.done}
             self.best_weights = {name: v.detach().cpu().clone() for name, v in self.learner.state_dict().items()}
             if self.writes:
-                self.save(BEST, accuracy)
+                self.save(BEST, accuracy, self.done)
         return {"val_accuracy": accuracy, "val_ci95": ci95, "best": int(is_best)}
 
-    def save(self, name: str, accuracy: float | None) -> None:
-        facts = {**self.facts, "episodes": self.done, "val_accuracy": accuracy}
+    def save(self, name: str, accuracy: float | None, episodes: int) -> None:
+        facts = {**self.facts, "episodes": episodes, "val_accuracy": accuracy}
         save_weights(self.folder / name, self.learner.state_dict(), facts)
 
     def state(self) -> dict:
@@ -265,16 +285,24 @@ class _Run:
             setattr(self, name, state[name])
 
     def finish(self) -> None:
-        """Write the last weights and put the best ones into the learner."""
+        """Write the last weights and the best ones, each with its base features; the learner ends with the best."""
+        self.tell_base_features()
         if self.writes:
-            self.save(LAST, None)
-        if self.best_weights is not None:
-            self.learner.load_state_dict(self.best_weights)
-        else:
+            self.save(LAST, None, self.done)
+        accuracy = None if self.best_weights is None else self.best["accuracy"]
+        if self.best_weights is None:
             self.best = {"accuracy": math.nan, "episodes": self.done}
-            if self.writes:
-                self.save(BEST, None)
+        elif self.best["episodes"] != self.done:
+            self.learner.load_state_dict(self.best_weights)
+            self.tell_base_features()
+        if self.writes:
+            self.save(BEST, accuracy, self.best["episodes"])
         self.learner.eval()
+
+    def tell_base_features(self) -> None:
+        # The first process alone tests and writes.
+        if self.fabric.is_global_zero:
+            _tell_base_features(self.learner, self.sampler.bank)
 
 
 def _crossed(every: int, before: int, now: int, total: int) -> bool:

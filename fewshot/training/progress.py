@@ -16,15 +16,23 @@ class TrainingProgress:
         done: episodes behind us already, for a resumed run.
         enabled: False shows nothing (other ranks, notebooks that want silence).
         console: where to print.
+        unit: what is counted, `episode` or `image`.
     """
 
-    def __init__(self, total: int, done: int = 0, enabled: bool = True, console: Console | None = None):
-        self.total, self.start, self.enabled = total, done, enabled
+    def __init__(
+        self,
+        total: int,
+        done: int = 0,
+        enabled: bool = True,
+        console: Console | None = None,
+        unit: str = "episode",
+    ):
+        self.total, self.start, self.enabled, self.unit = total, done, enabled, unit
         self.console = console or Console()
         self._bar = None
         if enabled and self.console.is_terminal:
             self._bar = Progress(
-                TextColumn("meta-train"),
+                TextColumn("meta-train" if unit == "episode" else "train"),
                 BarColumn(),
                 TaskProgressColumn(),
                 TextColumn("{task.fields[text]}"),
@@ -57,7 +65,7 @@ class TrainingProgress:
         if not self.enabled:
             return
         done = row["episodes"]
-        text = f"loss {row['loss']:.4f}  acc {row['train_accuracy']:.2f}%  {self.rate(done):.1f} episodes/s"
+        text = f"loss {row['loss']:.4f}  acc {row['train_accuracy']:.2f}%  {self.rate(done):.1f} {self.unit}s/s"
         validated = row.get("val_accuracy") is not None
         if self._bar:
             self._bar.update(self._task, completed=done, text=text)
@@ -67,4 +75,4 @@ class TrainingProgress:
             if validated:
                 best = "  best so far" if row.get("best") else ""
                 text += f"  val {row['val_accuracy']:.2f} ± {row['val_ci95']:.2f}%{best}"
-            self.console.print(f"episode {done}/{self.total}  {text}", highlight=False, soft_wrap=True)
+            self.console.print(f"{self.unit} {done}/{self.total}  {text}", highlight=False, soft_wrap=True)

@@ -4,6 +4,7 @@ They keep no state, so a resumed run needs nothing but the episode count.
 """
 
 import math
+from collections.abc import Sequence
 
 from fewshot.errors import FewshotError
 
@@ -30,6 +31,24 @@ class StepDecay:
     def __call__(self, done: int, total: int) -> float:
         """Factor on the base rate after `done` of `total` episodes."""
         return self.factor ** (done // self.every)
+
+
+class MultiStep:
+    """Multiplied by `factor` when so large a share of training is done.
+
+    Args:
+        at: shares of training in 0..1, such as [0.5, 0.75].
+        factor: at each of them.
+    """
+
+    def __init__(self, at: Sequence[float] = (0.5, 0.75), factor: float = 0.1):
+        if not all(0 < share < 1 for share in at):
+            raise FewshotError(f"schedule.at={list(at)}; expected shares of training between 0 and 1")
+        self.at, self.factor = tuple(at), factor
+
+    def __call__(self, done: int, total: int) -> float:
+        """Factor on the base rate after `done` of `total` episodes."""
+        return self.factor ** sum(done >= share * total for share in self.at)
 
 
 class Cosine:

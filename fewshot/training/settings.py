@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from fewshot.episodes.images import ImageProtocol
 from fewshot.errors import FewshotError
 
 
@@ -46,3 +47,50 @@ class TrainingSettings:
             raise FewshotError(
                 f"episodes={episodes} of training is no multiple of training.tasks_per_step={tasks}; use one that is"
             )
+
+
+@dataclass(frozen=True)
+class ClassificationSettings:
+    """How a classifier is trained: counts are of epochs, each of which shows every base image once.
+
+    Args:
+        epochs: in all.
+        batch_size: images that make one optimiser step, over all processes.
+        validate_every: epochs between validations; 0 never validates and keeps the last weights.
+        patience: validations without a better one before training stops; null never stops early.
+        gradient_clip: largest gradient norm; null does not clip.
+
+    Raises:
+        FewshotError: a count out of range.
+    """
+
+    epochs: int = 90
+    batch_size: int = 256
+    validate_every: int = 4
+    patience: int | None = None
+    gradient_clip: float | None = None
+
+    def __post_init__(self):
+        for name, least in (("epochs", 1), ("batch_size", 1), ("validate_every", 0)):
+            if getattr(self, name) < least:
+                raise FewshotError(f"training.{name}={getattr(self, name)}; expected at least {least}")
+
+    def protocol(self, images: int, seed: int) -> ImageProtocol:
+        """The training of a bank of so many images; what is left of the last batch is not shown."""
+        steps = self.epochs * images // self.batch_size
+        if steps == 0:
+            raise FewshotError(
+                f"training.batch_size={self.batch_size} for {images} images in {self.epochs} epochs; use a smaller one"
+            )
+        return ImageProtocol(steps * self.batch_size, seed)
+
+    def counted_in_images(self, images: int) -> TrainingSettings:
+        """The same settings as the training loop counts."""
+        return TrainingSettings(
+            tasks_per_step=self.batch_size,
+            validate_every=self.validate_every * images,
+            patience=self.patience,
+            checkpoint_every=images,
+            log_every=max(self.batch_size, images // 4),
+            gradient_clip=self.gradient_clip,
+        )

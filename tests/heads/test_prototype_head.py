@@ -8,20 +8,7 @@ from fewshot.episodes.episodes import Episodes
 from fewshot.errors import FewshotError
 from fewshot.heads.prototype import PrototypeHead, prototypes
 
-
-def random(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def episodes_of(shots=(2, 2, 2), query=12, dimension=6, tasks=4, seed=0) -> Episodes:
-    labels = torch.arange(len(shots)).repeat_interleave(torch.tensor(shots)).expand(tasks, -1)
-    return Episodes(
-        support=random(tasks, labels.shape[1], dimension, seed=seed),
-        support_labels=labels.contiguous(),
-        query=random(tasks, query, dimension, seed=seed + 1),
-        query_labels=torch.zeros(tasks, query, dtype=torch.int64),
-        classes=torch.arange(len(shots)).expand(tasks, -1),
-    )
+from .conftest import episodes_of, random
 
 
 @pytest.fixture(params=["euclidean", "cosine"])

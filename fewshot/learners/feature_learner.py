@@ -1,0 +1,55 @@
+"""`FeatureLearner`: a backbone whose features are the same in every task, and a head on them."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from fewshot.episodes.episodes import Episodes
+from fewshot.learners.learner import Learner
+
+
+class FeatureLearner(Learner):
+    """What learners of frozen features share; a subclass says how they are trained.
+
+    The mean feature of the training images, `base_mean`, lies with the weights: NaN until training has ended. A head
+    with a buffer `base_mean` of its own is told.
+
+    Args:
+        backbone: images `[n, c, h, w]` to features `[n, d]`; `backbone.feature_size` is d.
+        head: episodes of features to logits `[B, Q, N]`; `head.transductive` says whether queries are used jointly.
+    """
+
+    def __init__(self, backbone: nn.Module, head: nn.Module):
+        super().__init__()
+        self.backbone, self.head = backbone, head
+        self.register_buffer("base_mean", torch.full((backbone.feature_size,), torch.nan))
+        self.register_load_state_dict_post_hook(lambda learner, _: learner._tell_head())
+
+    @property
+    def transductive(self) -> bool:
+        return bool(getattr(self.head, "transductive", False))
+
+    @property
+    def scores_frozen_features(self) -> bool:
+        return True
+
+    @property
+    def needs_base_mean(self) -> bool:
+        return hasattr(self.head, "base_mean")
+
+    def set_base_features(self, features: Float[Tensor, "n d"]) -> None:
+        self.base_mean.copy_(features.mean(0))
+        self._tell_head()
+
+    def predict(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
+        return self.predict_features(episodes.map(self.embed))
+
+    def embed(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
+        return self.backbone(images)
+
+    def predict_features(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
+        return self.head(episodes)
+
+    def _tell_head(self) -> None:
+        if self.needs_base_mean:
+            self.head.base_mean.copy_(self.base_mean)

@@ -1,0 +1,46 @@
+"""Several losses, added up with weights."""
+
+from collections.abc import Mapping
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from fewshot.episodes.episodes import Episodes
+from fewshot.errors import FewshotError
+from fewshot.losses.loss_value import LossValue
+
+
+class WeightedSum(nn.Module):
+    """`sum_i w_i L_i`, or their mean `sum_i w_i L_i / m`.
+
+    Args:
+        terms: the losses by name.
+        weights: of each; 1 for those not named.
+        average: divide by the number of terms, as SuSana's code does.
+
+    Raises:
+        FewshotError: no terms, or a weight of no term.
+    """
+
+    def __init__(
+        self, terms: Mapping[str, nn.Module], weights: Mapping[str, float] | None = None, average: bool = False
+    ):
+        super().__init__()
+        weights = dict(weights or {})
+        if not terms:
+            raise FewshotError(
+                "loss.terms is empty; expected losses with weights such as {cross_entropy: 1, icnn: 0.5}"
+            )
+        unknown = sorted(set(weights) - set(terms))
+        if unknown:
+            raise FewshotError(f"loss.weights names {unknown[0]}, which is none of the terms {', '.join(terms)}")
+        self.terms = nn.ModuleDict(terms)
+        self.weights = {name: float(weights.get(name, 1.0)) for name in terms}
+        self.average = average
+
+    def forward(self, episodes: Episodes, logits: Float[Tensor, "b q n"]) -> LossValue:
+        """Features of a batch of tasks and their logits to a scalar; parts are those of the terms, unweighted."""
+        values = {name: term(episodes, logits) for name, term in self.terms.items()}
+        total = sum(self.weights[name] * value.total for name, value in values.items())
+        parts = {part: number for value in values.values() for part, number in value.parts.items()}
+        return LossValue(total / len(values) if self.average else total, parts)

@@ -1,0 +1,105 @@
+"""Heads, losses and classifiers chosen where a user chooses them."""
+
+import json
+
+import pytest
+import torch
+
+from fewshot.leaderboard.table import read
+from fewshot.training.checkpoint import load_weights
+
+from .conftest import SMALL, TRAIN_ONLY, only_run
+
+CLASSIFIER = ("learner=classifier", "head=nearest_centroid", "training.epochs=2", "training.batch_size=14", "training.validate_every=1")  # fmt: skip
+EPISODIC = ("experiment=debug",)
+
+
+@pytest.mark.parametrize(
+    ("choice", "column", "text"),
+    [
+        ("head=matching head.scale=100 head.relu=true", "head", "matching(scale=100, relu=True)"),
+        ("head=matching head.context_steps=2", "head", "matching(context_steps=2)"),
+        ("head=ridge", "head", "ridge"),
+        ("head=feat", "head", "feat"),
+        ("loss=susana", "loss", "weighted_sum(average=True, terms={'cross_entropy': 1.0, 'proto_triplet': 1.0, 'icnn': 1.0})"),
+        ("loss=multi_similarity", "loss", "pairs"),
+        ("loss=icnn loss.variant=query", "loss", "icnn(variant=query)"),
+    ],
+)  # fmt: skip
+def test_each_choice_trains_and_is_in_the_row(fewshot, choice, column, text):
+    assert fewshot(*choice.split()) == 0
+    assert read("leaderboard.csv")[column][0] == text
+
+
+def test_losses_are_added_up_by_name_with_options(fewshot, tmp_path):
+    terms = "loss.terms={cross_entropy: 1, inner: {loss: icnn, weight: 0.5, variant: support}, alignment: 0.1}"
+    # The support variant needs three items or more: five classes of one shot have them.
+    assert fewshot("loss=sum", terms) == 0
+    curve = (only_run(tmp_path) / "metrics.csv").read_text().splitlines()[0]
+    assert {"cross_entropy", "icnn_support", "alignment"} <= set(curve.split(","))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("loss=sum", "loss.terms={fullicn: 1}"), "unknown loss 'fullicn'"),
+        (("loss=sum", "loss.terms={icn: 1}"), "did you mean icnn?"),
+        (("loss=sum",), "loss.terms is empty"),
+        (
+            ("loss=sum", "loss.terms={icnn: {varaint: full}}"),
+            "loss.terms.icnn has no option 'varaint' (known: variant,",
+        ),
+        (("loss=sum", "loss.terms={icnn: much}"), "loss.terms.icnn='much'; expected a weight"),
+        (("head=relation",), "compares maps, but this backbone pools to one position"),
+        (("learner=classifier", "training=default"), "trained in epochs; use training=classification"),
+        (("training=classification",), "trained in episodes; use training=default"),
+        (("init=none.safetensors",), "no checkpoint at none.safetensors"),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(fewshot, tmp_path, capfd, arguments, words):
+    without = ("experiment=debug",) if any("training=" in a or "learner=" in a for a in arguments) else ()
+    assert fewshot(*arguments, without=without) == 2
+    error = capfd.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_classifier_is_trained_in_epochs_and_scored_by_any_head(fewshot, tmp_path):
+    assert fewshot(*CLASSIFIER, without=EPISODIC) == 0
+    row = read("leaderboard.csv").iloc[0]
+    assert (row.learner, row.loss) == ("classifier", "linear")
+    # 56 images in each of two epochs.
+    assert row.train_protocol == "classification of 112 images"
+    best = only_run(tmp_path) / "best.safetensors"
+    weights, facts = load_weights(best)
+    assert weights["classifier.weight"].shape[0] == facts["classes"] == 7
+    for head in ("ridge", "logistic", "matching", "nearest_centroid", "prototype"):
+        assert fewshot("mode=test", f"checkpoint={best}", f"head={head}", without=(*TRAIN_ONLY, *EPISODIC)) == 0
+    rows = read("leaderboard.csv")
+    assert rows["head"].tolist()[1:] == ["ridge", "logistic", "matching", "nearest_centroid", "prototype"]
+    # The base mean came with the weights.
+    assert rows.accuracy[4] == rows.accuracy[0]
+
+
+def test_episodic_training_can_start_from_a_classifier(fewshot, tmp_path):
+    assert fewshot(*CLASSIFIER, "mode=train", "classifier=cosine", without=EPISODIC) == 0
+    best = only_run(tmp_path) / "best.safetensors"
+    # A learning rate of next to nothing: the weights stay what they were.
+    still = ("optimizer.lr=1e-12", "trainer.precision=32")
+    assert fewshot(f"init={best}", *still, "name=meta") == 0
+    rows = read("leaderboard.csv")
+    before = "folder/train (crop28), classification of 112 images"
+    assert rows.pretraining.tolist() == [before]
+    (meta,) = (path for path in (tmp_path / "runs").iterdir() if path.name.startswith("meta"))
+    assert load_weights(meta / "best.safetensors")[1]["pretraining"] == before
+    assert json.loads((meta / "row.json").read_text())["train_protocol"] == "5-way 1-shot 3-query"
+    started, trained = load_weights(best)[0], load_weights(meta / "last.safetensors")[0]
+    for name, value in started.items():
+        if name.startswith("backbone.") and value.is_floating_point() and "running" not in name:
+            torch.testing.assert_close(trained[name], value)
+    assert fewshot(f"init={best}", "backbone.width=4") == 2
+
+
+def test_the_small_arguments_name_what_is_left_out():
+    assert set(EPISODIC) <= set(SMALL)
