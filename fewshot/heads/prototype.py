@@ -7,8 +7,12 @@ from torch.nn.functional import one_hot
 
 from fewshot.distances.cosine import cosine_similarity
 from fewshot.distances.euclidean import squared_euclidean
+from fewshot.distances.mahalanobis import Mahalanobis
+from fewshot.distances.snr import snr_distance
 from fewshot.episodes.episodes import Episodes
 from fewshot.errors import FewshotError
+
+DISTANCES = ("euclidean", "cosine", "snr", "mahalanobis")
 
 
 def prototypes(support: Float[Tensor, "b s d"], labels: Int64[Tensor, "b s"], way: int) -> Float[Tensor, "b n d"]:
@@ -24,25 +28,39 @@ class PrototypeHead(nn.Module):
     """Scores a query by its nearness to the prototype of each class.
 
     Logits are `-||x - p||^2 / temperature` (`euclidean`) or `cos(x, p) / temperature` (`cosine`).
-    The paper has temperature 1 for both; cosine needs about 0.1 to train well.
+    The paper has temperature 1 for both; cosine needs about 0.1 to train well. `snr` has minus the
+    signal-to-noise distance with the prototype as the signal, `mahalanobis` minus a squared distance that is trained.
 
     Args:
-        distance: `euclidean` (squared) or `cosine`.
+        distance: `euclidean` (squared), `cosine`, `snr` or `mahalanobis`.
         temperature: divides the logits, more than 0.
         learn_temperature: train the temperature with the backbone, from that start.
+        rank: of what `mahalanobis` adds to a weight for each feature; 0 for those alone.
+        feature_size: of the backbone; `mahalanobis` needs it.
 
     Raises:
-        FewshotError: unknown distance or a temperature that is not positive.
+        FewshotError: unknown distance, a temperature that is not positive, or a negative rank.
 
     Source: Snell et al., Prototypical Networks for Few-shot Learning, 2017, equations 1 and 2.
     """
 
     transductive = False
 
-    def __init__(self, distance: str = "euclidean", temperature: float = 1.0, learn_temperature: bool = False):
+    def __init__(
+        self,
+        distance: str = "euclidean",
+        temperature: float = 1.0,
+        learn_temperature: bool = False,
+        rank: int = 0,
+        feature_size: int | None = None,
+    ):
         super().__init__()
-        if distance not in ("euclidean", "cosine"):
-            raise FewshotError(f"head.distance={distance!r}; expected euclidean or cosine")
+        if distance not in DISTANCES:
+            raise FewshotError(f"head.distance={distance!r}; expected one of {', '.join(DISTANCES)}")
+        if distance == "mahalanobis":
+            if feature_size is None:
+                raise FewshotError("head.distance=mahalanobis needs a backbone of known size")
+            self.metric = Mahalanobis(feature_size, rank)
         if not temperature > 0:
             raise FewshotError(f"head.temperature={temperature}; expected more than 0")
         self.distance = distance
@@ -58,6 +76,10 @@ class PrototypeHead(nn.Module):
         centres = prototypes(episodes.support, episodes.support_labels, episodes.way)
         if self.distance == "cosine":
             scores = cosine_similarity(episodes.query, centres)
+        elif self.distance == "snr":
+            scores = -snr_distance(episodes.query, centres)
+        elif self.distance == "mahalanobis":
+            scores = -self.metric(episodes.query, centres)
         else:
             scores = -squared_euclidean(episodes.query, centres)
         return scores / self.log_temperature.exp()

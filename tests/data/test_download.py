@@ -1,6 +1,8 @@
+import errno
 import hashlib
 import http.server
 import io
+import sys
 import tarfile
 import threading
 import zipfile
@@ -18,7 +20,8 @@ class Server(http.server.ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.files, self.asked, self.cuts, self.knows_ranges = {}, [], [], True
+        self.files, self.asked, self.cuts, self.headers = {}, [], [], {}
+        self.knows_ranges, self.astray = True, 0
 
     @property
     def address(self):
@@ -42,7 +45,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         self.send_response(206 if start else 200)
         if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+            first = start + self.server.astray
+            self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
+        for name, value in self.server.headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         stop = self.server.cuts.pop(0) if self.server.cuts else len(content)
@@ -79,8 +85,7 @@ def names(folder):
 def test_a_cut_connection_is_gone_on_with_in_the_same_call(server, archive):
     server.cuts = [100_000, 300_000]
     fetch_archives(*archive, "photos")
-    # Whole blocks of 65,536 bytes are kept.
-    assert server.asked == [None, "bytes=65536-", "bytes=262144-"]
+    assert server.asked == [None, "bytes=100000-", "bytes=300000-"]
     assert (archive[1] / "photos/a.txt").read_text() == "a" * 500_000
     assert names(archive[1]) == ["photos", "photos.zip"]
 
@@ -93,13 +98,15 @@ def test_and_in_a_later_call(server, archive):
     assert names(archive[1]) == [".photos.zip.part"]
     server.asked.clear()
     fetch_archives(*archive, "photos")
-    assert server.asked == ["bytes=262144-"]
+    assert server.asked == ["bytes=300000-"]
     assert names(archive[1]) == ["photos", "photos.zip"]
 
 
 def test_a_server_that_knows_no_ranges_is_asked_from_the_start(server, archive):
     server.cuts, server.knows_ranges = [100_000], False
     fetch_archives(*archive, "photos")
+    assert server.asked == [None, "bytes=100000-"]
+    assert (archive[1] / "photos/a.txt").read_text() == "a" * 500_000
     assert names(archive[1]) == ["photos", "photos.zip"]
 
 
@@ -107,10 +114,49 @@ def test_a_part_that_is_longer_than_the_file_is_thrown_away(server, archive):
     (archive[1] / ".photos.zip.part").write_bytes(b"x" * 900_000)
     fetch_archives(*archive, "photos")
     assert server.asked == ["bytes=900000-", None]
+    assert names(archive[1]) == ["photos", "photos.zip"]
+
+
+def test_so_is_a_part_when_the_server_goes_on_elsewhere(server, archive):
+    (archive[1] / ".photos.zip.part").write_bytes(server.files["photos.zip"][:100_000])
+    server.astray = 1
+    fetch_archives(*archive, "photos")
+    assert server.asked == ["bytes=100000-", None]
+
+
+def test_what_the_server_calls_packed_is_kept_as_it_is(server, tmp_path):
+    content = tarred(tmp_path / "a.tgz", "set/a").read_bytes()
+    server.files["a.tgz"], server.headers = content, {"Content-Encoding": "x-gzip"}
+    facts = {"url": f"{server.address}/a.tgz", "md5": hashlib.md5(content).hexdigest()}
+    fetch_archives({"a.tgz": facts}, tmp_path / "raw", "set")
+    assert names(tmp_path / "raw") == ["a.tgz", "set"]
+
+
+def test_a_bar_is_drawn_on_a_terminal_only(archive, monkeypatch, capsys):
+    fetch_archives(*archive, "photos")
+    assert capsys.readouterr().err == ""
+    (archive[1] / "photos.zip").unlink()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    # On a "dumb" one rich draws nothing.
+    monkeypatch.setenv("TERM", "xterm")
+    fetch_archives(*archive, "photos")
+    assert "fetching photos.zip" in capsys.readouterr().err
+
+
+def test_a_checksum_may_be_sha256(server, archive):
+    archives, folder = archive
+    facts = {"url": archives["photos.zip"]["url"], "sha256": hashlib.sha256(server.files["photos.zip"]).hexdigest()}
+    fetch_archives({"photos.zip": facts}, folder, "photos")
+    assert names(folder) == ["photos", "photos.zip"]
+    (folder / "photos.zip").unlink()
+    with pytest.raises(FewshotError, match="does not have the published checksum 1111"):
+        fetch_archives({"photos.zip": facts | {"sha256": "1" * 64}}, folder, "photos")
 
 
 def test_a_wrong_checksum_leaves_nothing(server, archive):
     archives, folder = archive
+    (folder / "photos.zip").write_bytes(b"an earlier edition")
+    server.cuts = [100_000]
     wrong = {"photos.zip": archives["photos.zip"] | {"md5": "0" * 32}}
     with pytest.raises(FewshotError, match=r"photos\.zip of photos does not have the published checksum 0000"):
         fetch_archives(wrong, folder, "photos")
@@ -132,14 +178,14 @@ def test_an_archive_that_is_there_is_not_asked_for(server, archive):
 
 
 def zipped(path, members):
-    with zipfile.ZipFile(path, "w") as file:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
         for name in members:
             file.writestr(name, "content")
     return path
 
 
 def tarred(path, *members):
-    with tarfile.open(path, "w:gz") as file:
+    with tarfile.open(path, "w" if path.suffix == ".tar" else "w:gz") as file:
         for member in members:
             info = tarfile.TarInfo(member) if isinstance(member, str) else member
             info.size = 7 if info.isreg() else 0
@@ -153,10 +199,16 @@ def special(name, kind, target="/etc/passwd"):
     return info
 
 
-def test_top_files_and_folders_of_a_tar_appear(tmp_path):
+@pytest.mark.parametrize("name", ["a.tgz", "a.tar.gz", "a.tar", "a.zip"])
+def test_top_files_and_folders_appear(tmp_path, name):
     (tmp_path / "into" / "set").mkdir(parents=True)
     (tmp_path / "into/set/mine").write_text("mine")
-    unpack(tarred(tmp_path / "a.tgz", "set/b", "other/c", "attributes.txt"), tmp_path / "into")
+    members = ["set/b", "other/c", "attributes.txt"]
+    if name == "a.zip":
+        unpack(zipped(tmp_path / name, members), tmp_path / "into")
+    else:
+        unpack(tarred(tmp_path / name, *members), tmp_path / "into")
+    assert (tmp_path / "into/attributes.txt").read_text() == (tmp_path / "into/other/c").read_text() == "content"
     assert names(tmp_path / "into") == ["attributes.txt", "other", "set"]
     # What was there is left alone.
     assert names(tmp_path / "into/set") == ["mine"]
@@ -192,17 +244,73 @@ def test_so_is_a_zip(tmp_path, bad):
     assert names(tmp_path) == ["bad.zip", "into"]
 
 
-@pytest.mark.parametrize("kind", ["zip", "tgz", "nothing", "empty"])
-def test_a_damaged_archive_is_one_line(tmp_path, kind):
+def damaged(folder, kind):
+    """An archive of ten files that does not hold what it held."""
+    path = folder / f"a.{kind.split()[0]}"
+    members = [f"set/{i}" for i in range(10)]
+    content = bytearray((zipped(path, members) if path.suffix == ".zip" else tarred(path, *members)).read_bytes())
+    if kind.endswith("cut"):
+        del content[len(content) // 2 :]
+    elif kind == "zip with a flipped bit":
+        with zipfile.ZipFile(path) as file:
+            # The first bits of the packed bytes say how they are packed; this is a way that is none.
+            content[file.infolist()[3].header_offset + 30 + len("set/3")] |= 0b110
+    elif kind == "zip with a password":
+        with zipfile.ZipFile(path) as file:
+            content[file.start_dir + 8] |= 1
+    elif kind == "tar with a flipped bit":
+        # A member's header is one block, its content another: this is in the name of the third.
+        content[4 * tarfile.BLOCKSIZE] ^= 1
+    elif kind == "tgz with a flipped bit":
+        # The checksum that gzip keeps at the end.
+        content[-8] ^= 1
+    elif kind.endswith("nothing in it"):
+        content.clear()
+    elif kind.endswith("no archive"):
+        content[:] = b"<html>not found</html>"
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["zip", "tgz", "tar"])
+@pytest.mark.parametrize("how", ["cut", "with a flipped bit", "with nothing in it", "that is no archive"])
+def test_a_damaged_archive_is_one_line(tmp_path, kind, how):
+    path = damaged(tmp_path, f"{kind} {how}")
     (tmp_path / "into").mkdir()
-    if kind == "zip":
-        content = zipped(tmp_path / "a", ["set/a"]).read_bytes()[:-30]
-    elif kind == "tgz":
-        content = tarred(tmp_path / "a", "set/a", "set/b").read_bytes()[:-30]
-    else:
-        content = b"no archive" * (kind == "nothing")
-    (tmp_path / "a").write_bytes(content)
-    with pytest.raises(FewshotError, match="a is damaged") as caught:
-        unpack(tmp_path / "a", tmp_path / "into")
+    with pytest.raises(FewshotError, match=rf"/a\.{kind} is damaged \(.*\); delete it") as caught:
+        unpack(path, tmp_path / "into")
     assert "\n" not in str(caught.value)
     assert names(tmp_path / "into") == []
+
+
+def test_so_is_an_archive_with_a_password(tmp_path):
+    (tmp_path / "into").mkdir()
+    with pytest.raises(FewshotError, match=r"a\.zip is damaged \(.*password"):
+        unpack(damaged(tmp_path, "zip with a password"), tmp_path / "into")
+
+
+def test_a_tar_whose_last_file_is_a_zip_is_a_tar(tmp_path):
+    (tmp_path / "into").mkdir()
+    inner = zipped(tmp_path / "inner.zip", ["wrong"])
+    with tarfile.open(tmp_path / "a.tar", "w") as file:
+        file.add(inner, "set/inner.zip")
+    unpack(tmp_path / "a.tar", tmp_path / "into")
+    assert names(tmp_path / "into") == ["set"]
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tarfile.TarFile, "extractall", full)
+    (tmp_path / "into").mkdir()
+    with pytest.raises(FewshotError, match=r"cannot unpack .*a\.tgz into .*into: No space left on device; free disk"):
+        unpack(tarred(tmp_path / "a.tgz", "set/a"), tmp_path / "into")
+    assert names(tmp_path / "into") == []
+
+
+def test_so_is_a_folder_that_cannot_be_written_to(tmp_path):
+    # For root every folder can be written to, but a file is none.
+    (tmp_path / "into").write_text("a file")
+    with pytest.raises(FewshotError, match=r"cannot unpack .*a\.zip into .*into: Not a directory"):
+        unpack(zipped(tmp_path / "a.zip", ["set/a"]), tmp_path / "into")

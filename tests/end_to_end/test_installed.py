@@ -69,7 +69,12 @@ def prepared(tmp_path_factory):
 def test_help_lists_choices_and_examples(tmp_path):
     out = command("fewshot.cli.main", "--help", cwd=tmp_path)
     assert out.returncode == 0
-    for words in ("fewshot data=omniglot", "head: prototype", "resume: false", "fewshot-leaderboard show"):
+    for words in (
+        "fewshot data=omniglot",
+        "head: feat, logistic, matching",
+        "resume: false",
+        "fewshot-leaderboard show",
+    ):
         assert words in out.stdout
     assert list(tmp_path.iterdir()) == []
 

@@ -17,6 +17,8 @@ from .conftest import episodes_of, random
 HEADS = {
     "prototype": lambda: PrototypeHead(),
     "prototype cosine": lambda: PrototypeHead("cosine"),
+    "prototype snr": lambda: PrototypeHead("snr"),
+    "prototype mahalanobis": lambda: PrototypeHead("mahalanobis", rank=3, feature_size=8),
     "matching": lambda: MatchingHead(scale=5.0),
     "matching relu": lambda: MatchingHead(scale=100.0, relu=True),
     "matching context": lambda: MatchingHead(scale=5.0, context_steps=3, feature_size=8),
