@@ -6,7 +6,17 @@ from jaxtyping import install_import_hook
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 # The modules whose public functions carry shapes; they must not be imported before this line.
-_SHAPED = ["augment", "backbones", "classifiers", "distances", "episodes.episodes", "heads", "learners", "losses"]
+_SHAPED = [
+    "augment",
+    "backbones",
+    "classifiers",
+    "distances",
+    "episodes.episodes",
+    "episodes.prototypes",
+    "heads",
+    "learners",
+    "losses",
+]
 _hook = install_import_hook([f"fewshot.{room}" for room in _SHAPED], "beartype.beartype")
 
 import pytest  # noqa: E402

@@ -1,27 +1,18 @@
 """The prototype head of Prototypical Networks (Snell et al., 2017)."""
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 
 from fewshot.distances.cosine import cosine_similarity
 from fewshot.distances.euclidean import squared_euclidean
 from fewshot.distances.mahalanobis import Mahalanobis
 from fewshot.distances.snr import snr_distance
 from fewshot.episodes.episodes import Episodes
+from fewshot.episodes.prototypes import prototypes
 from fewshot.errors import FewshotError
 
 DISTANCES = ("euclidean", "cosine", "snr", "mahalanobis")
-
-
-def prototypes(support: Float[Tensor, "b s d"], labels: Int64[Tensor, "b s"], way: int) -> Float[Tensor, "b n d"]:
-    """The mean support feature of each class; classes may have different numbers of shots.
-
-    Source: Snell et al. 2017, equation 1.
-    """
-    member = one_hot(labels, way).to(support.dtype)
-    return member.transpose(1, 2) @ support / member.sum(1).unsqueeze(-1)
 
 
 class PrototypeHead(nn.Module):

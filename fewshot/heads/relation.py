@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from fewshot.episodes.episodes import Episodes
+from fewshot.episodes.prototypes import prototypes
 from fewshot.errors import FewshotError
-from fewshot.heads.prototype import prototypes
 
 
 class RelationHead(nn.Module):

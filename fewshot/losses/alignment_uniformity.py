@@ -9,8 +9,8 @@ from torch.nn.functional import normalize
 
 from fewshot.distances.euclidean import squared_euclidean
 from fewshot.episodes.episodes import Episodes
+from fewshot.episodes.prototypes import prototypes
 from fewshot.errors import FewshotError
-from fewshot.heads.prototype import prototypes
 from fewshot.losses.loss_value import LossValue
 
 

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from fewshot.distances.euclidean import squared_euclidean
 from fewshot.episodes.episodes import Episodes
+from fewshot.episodes.prototypes import prototypes
 from fewshot.errors import FewshotError
-from fewshot.heads.prototype import prototypes
 from fewshot.losses.loss_value import LossValue
 
 # Under the root, so that its gradient is finite where two points coincide; the authors' value.

@@ -3,9 +3,9 @@ import torch
 from torch.nn.functional import cross_entropy, layer_norm
 
 from fewshot.distances.euclidean import squared_euclidean
+from fewshot.episodes.prototypes import prototypes
 from fewshot.errors import FewshotError
 from fewshot.heads.feat import FEATHead, SetToSet
-from fewshot.heads.prototype import prototypes
 
 from .conftest import episodes_of, random
 

@@ -5,8 +5,9 @@ import torch
 from torch.nn.functional import log_softmax
 
 from fewshot.episodes.episodes import Episodes
+from fewshot.episodes.prototypes import prototypes
 from fewshot.errors import FewshotError
-from fewshot.heads.prototype import PrototypeHead, prototypes
+from fewshot.heads.prototype import PrototypeHead
 
 from .conftest import episodes_of, random
 
