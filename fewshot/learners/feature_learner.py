@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from fewshot.episodes.episodes import Episodes
+from fewshot.errors import FewshotError
 from fewshot.learners.learner import Learner
 
 
@@ -17,10 +18,15 @@ class FeatureLearner(Learner):
     Args:
         backbone: images `[n, c, h, w]` to features `[n, d]`; `backbone.feature_size` is d.
         head: episodes of features to logits `[B, Q, N]`; `head.transductive` says whether queries are used jointly.
+
+    Raises:
+        FewshotError: the backbone does not say how many features it makes.
     """
 
     def __init__(self, backbone: nn.Module, head: nn.Module):
         super().__init__()
+        if not hasattr(backbone, "feature_size"):
+            raise FewshotError(f"backbone: {type(backbone).__name__} has no feature_size; give it the size of its features")
         self.backbone, self.head = backbone, head
         self.register_buffer("base_mean", torch.full((backbone.feature_size,), torch.nan))
         self.register_load_state_dict_post_hook(lambda learner, _: learner._tell_head())
