@@ -26,7 +26,9 @@ class FeatureLearner(Learner):
     def __init__(self, backbone: nn.Module, head: nn.Module):
         super().__init__()
         if not hasattr(backbone, "feature_size"):
-            raise FewshotError(f"backbone: {type(backbone).__name__} has no feature_size; give it the size of its features")
+            raise FewshotError(
+                f"backbone: {type(backbone).__name__} has no feature_size; give it the size of its features"
+            )
         self.backbone, self.head = backbone, head
         self.register_buffer("base_mean", torch.full((backbone.feature_size,), torch.nan))
         self.register_load_state_dict_post_hook(lambda learner, _: learner._tell_head())
