@@ -57,7 +57,7 @@ def write_bank(
     check_is_free(folder)
     shape = (len(photos), pipeline.channels, pipeline.size, pipeline.size)
     unfinished = folder.parent / f".{folder.name}.unfinished"
-    key = json.dumps([shape, photos.class_names, photos.counts, photos.key(), repr(pipeline)])
+    key = json.dumps([_PART_BYTES, shape, photos.class_names, photos.counts, photos.key(), repr(pipeline)])
     _begin(unfinished, hashlib.sha256(key.encode()).hexdigest(), shape)
     items = unfinished / "items.npy"
     _fill(items, unfinished / "done", photos, pipeline, shape, workers, report)
