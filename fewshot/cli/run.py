@@ -86,7 +86,8 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
         protocols["train"], settings = settings.protocol(images, config.seed), settings.counted_in_images(images)
         settings.check_steps(protocols["train"].episodes, fabric.world_size)
     trained_on = _trained_format(banks, facts)
-    tests = open_test_banks(config.data, dataset, banks, protocols["test"], trained_on, console)
+    seen = facts.get("seen", {}) | {f"{bank.name}/{bank.split}": bank.class_names for bank in banks.values()}
+    tests = open_test_banks(config.data, dataset, seen, protocols["test"], trained_on, console)
     classes = banks["train"].num_classes if "train" in banks else facts.get("classes")
     learner = recipe.make_learner(config, next(iter(tests.values())), classes)
     if weights is not None:
@@ -117,6 +118,7 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
             "train_data": f"{banks['train'].name}/{banks['train'].split} ({banks['train'].pipeline})",
             "images": trained_on.to_json(),
             "classes": classes,
+            "seen": {f"{bank.name}/{bank.split}": list(bank.class_names) for bank in banks.values()},
             "pretraining": pretraining,
             "precision": trainer.precision,
         }

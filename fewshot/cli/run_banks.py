@@ -1,6 +1,6 @@
 """The banks of a run: those it trains on, and those it is tested on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
@@ -30,14 +30,15 @@ def open_training_banks(
         banks[split] = _open(dataset, split, console)
         if split == "val" or not classifies:
             EpisodeSampler(banks[split], protocols[split])
-        _check_disjoint(banks[split], [bank for name, bank in banks.items() if name != split])
+        others = {f"{bank.name}/{bank.split}": bank.class_names for name, bank in banks.items() if name != split}
+        _check_disjoint(banks[split], others)
     return banks
 
 
 def open_test_banks(
     data: DictConfig,
     dataset: DataSet,
-    training: Mapping[str, Bank],
+    seen: Mapping[str, Iterable[str]],
     protocol: Protocol,
     trained_on: ImageFormat | None,
     console: Console,
@@ -47,7 +48,7 @@ def open_test_banks(
     Args:
         data: the configuration of the data.
         dataset: the one that is trained on.
-        training: its banks; their classes must not be tested.
+        seen: names of the classes that were trained or validated on, which must not be tested, by their bank.
         protocol: of the test.
         trained_on: the format that the images are brought to; None leaves them as they are.
         console: hears what is prepared.
@@ -61,7 +62,7 @@ def open_test_banks(
     for other in datasets:
         bank = _open(other, "test", console)
         EpisodeSampler(bank, protocol)
-        _check_disjoint(bank, training.values())
+        _check_disjoint(bank, seen)
         if trained_on is not None:
             bank = in_format(bank, trained_on)
         label = "" if chosen is None else f"-{bank.name}-{bank.split}"
@@ -111,11 +112,11 @@ def _open(dataset: DataSet, split: str, console: Console) -> Bank:
     return dataset.bank(split)
 
 
-def _check_disjoint(bank: Bank, others: list[Bank]) -> None:
-    for other in others:
-        shared = set(bank.class_names) & set(other.class_names)
+def _check_disjoint(bank: Bank, seen: Mapping[str, Iterable[str]]) -> None:
+    for other, names in seen.items():
+        shared = set(bank.class_names) & set(names)
         if shared:
             raise FewshotError(
-                f"{len(shared)} of the classes of {other.name}/{other.split} are in {bank.name}/{bank.split} too, such as "
+                f"{len(shared)} of the classes of {other} are in {bank.name}/{bank.split} too, such as "
                 f"{min(shared)!r}; meta-test needs classes that training has not seen"
             )

@@ -6,7 +6,7 @@ import numpy as np
 
 from fewshot.data.download import fetch_archives, unpack
 from fewshot.data.layouts import class_folders, first_folder, photo_array
-from fewshot.data.photo_set import Found, PhotoSet
+from fewshot.data.photo_set import Found, PhotoSet, checked_flag
 from fewshot.data.unpickle import unpickle
 from fewshot.errors import FewshotError
 
@@ -45,14 +45,15 @@ class CIFAR(PhotoSet):
         workers: int | None = None,
     ):
         super().__init__(root, prepared, split, pipeline, exclude_duplicates, workers)
-        self.download = download
+        self.download = checked_flag("download", download)
 
     def find(self, split: str) -> Found | None:
         classes = self.classes(split)
         for base in _BASES:
             for folder in (self.root / base / "data", self.root / base):
-                if any((folder / name).is_dir() for name in classes):
-                    known = [name for part in self.splits for name in self.classes(part)]
+                known = [name for part in self.splits for name in self.classes(part)]
+                # More than one: `train` is a class here, and the name of many a folder elsewhere.
+                if sum((folder / name).is_dir() for name in known) > 1:
                     return class_folders(folder, classes, self.facts["images_per_class"], known)
         base = first_folder(self.root, ("cifar-100-python", "."), "meta")
         return None if base is None else self._batches(base, classes)

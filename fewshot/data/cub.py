@@ -8,7 +8,7 @@ import numpy as np
 from fewshot.data.download import fetch_archives, unpack
 from fewshot.data.layouts import class_folders, listed_files
 from fewshot.data.manifest import class_list, file_list
-from fewshot.data.photo_set import Found, PhotoSet
+from fewshot.data.photo_set import Found, PhotoSet, checked_flag
 from fewshot.data.photos import PhotoFiles
 from fewshot.errors import FewshotError
 
@@ -59,7 +59,9 @@ class CUB(PhotoSet):
             raise FewshotError(f"data.edition={edition}; expected 2011 or 2010")
         if crop_box and edition != 2011:
             raise FewshotError("data.crop_box=true needs the 2011 edition; that of 2010 has its boxes in Matlab files")
-        self.edition, self.crop_box, self.has_attributes, self.download = edition, crop_box, attributes, download
+        self.edition, self.crop_box = edition, checked_flag("crop_box", crop_box)
+        self.has_attributes = checked_flag("attributes", attributes)
+        self.download = checked_flag("download", download)
 
     def bank_name(self) -> str:
         return self.name if self.edition == 2011 else f"{self.name}{self.edition}"

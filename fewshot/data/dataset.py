@@ -95,6 +95,8 @@ class DataSet(ABC):
             with FileLock(folder.parent / f"{split}.lock"):
                 for leftover in folder.parent.glob(f".{split}.unfinished-*"):
                     shutil.rmtree(leftover, ignore_errors=True)
+                if force:
+                    shutil.rmtree(folder.parent / f".{split}.unfinished", ignore_errors=True)
                 if force or not is_prepared(folder):
                     self.write(split, folder, report)
         except OSError as error:

@@ -1,6 +1,7 @@
 """Fetching public archives: checked, resumed after a cut connection, never half unpacked."""
 
 import contextlib
+import hashlib
 import logging
 import shutil
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import pooch
 import requests
 import urllib3
+from filelock import FileLock
 
 from fewshot.errors import FewshotError
 
@@ -42,26 +44,33 @@ def fetch_archives(archives: dict[str, dict], folder: Path, name: str) -> None:
     for file, facts in archives.items():
         kind = "sha256" if "sha256" in facts else "md5"
         advice = f"download {facts['url']} by hand into {folder}"
-        try:
-            path = pooch.retrieve(
-                facts["url"],
-                known_hash=f"{kind}:{facts[kind]}",
-                path=folder,
-                fname=file,
-                downloader=_Resuming(folder / file),
-            )
-        except (requests.RequestException, OSError) as error:
-            reason = str(error).partition(" (Caused")[0][:120] or type(error).__name__
-            raise FewshotError(
-                f"{name} is not in {folder} and {file} could not be fetched ({type(error).__name__}: {reason}); {advice}"
-            ) from error
-        except ValueError as error:
-            # An archive that was here before was wrong as well, or it would not have been fetched.
-            (folder / file).unlink(missing_ok=True)
-            raise FewshotError(
-                f"{file} of {name} does not have the published checksum {facts[kind]}; {advice}"
-            ) from error
-        unpack(Path(path), folder)
+        # Two data sets may need one archive, and two processes prepare at once.
+        with FileLock(_lock(folder / file)):
+            try:
+                path = pooch.retrieve(
+                    facts["url"],
+                    known_hash=f"{kind}:{facts[kind]}",
+                    path=folder,
+                    fname=file,
+                    downloader=_Resuming(folder / file),
+                )
+            except (requests.RequestException, OSError) as error:
+                reason = str(error).partition(" (Caused")[0][:120] or type(error).__name__
+                raise FewshotError(
+                    f"{name} is not in {folder} and {file} could not be fetched ({type(error).__name__}: {reason}); {advice}"
+                ) from error
+            except ValueError as error:
+                # An archive that was here before was wrong as well, or it would not have been fetched.
+                (folder / file).unlink(missing_ok=True)
+                raise FewshotError(
+                    f"{file} of {name} does not have the published checksum {facts[kind]}; {advice}"
+                ) from error
+            unpack(Path(path), folder)
+
+
+def _lock(archive: Path) -> Path:
+    name = hashlib.sha256(str(archive.resolve()).encode(errors="surrogateescape")).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"fewshot-{name}.lock"
 
 
 def unpack(archive: Path, folder: Path) -> None:

@@ -58,9 +58,8 @@ class PhotoSet(DataSet):
         split = split or next(iter(self.facts["classes"]))
         if split not in self.facts["classes"]:
             raise FewshotError(f"data.split={split}; expected one of {', '.join(self.facts['classes'])}")
-        if not isinstance(exclude_duplicates, bool):
-            raise FewshotError(f"data.exclude_duplicates={exclude_duplicates}; expected true or false")
-        self.scheme, self.exclude_duplicates = split, exclude_duplicates
+        self.scheme = split
+        self.exclude_duplicates = checked_flag("exclude_duplicates", exclude_duplicates)
         self.pipeline = pipeline_named(pipeline)
         self.workers = checked_workers(workers)
         self.splits = tuple(part for part in ("train", "val", "test") if part in self.facts["classes"][split])
@@ -173,3 +172,10 @@ def checked_workers(workers: int | None) -> int:
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         raise FewshotError(f"data.workers={workers!r}; expected a whole number of at least 1, or null for one per core")
     return workers
+
+
+def checked_flag(name: str, value: object) -> bool:
+    """`value`, which must be true or false."""
+    if not isinstance(value, bool):
+        raise FewshotError(f"data.{name}={value}; expected true or false")
+    return value

@@ -23,11 +23,19 @@ class Part(ABC):
     def images(self) -> Iterator[tuple[str, Callable[[], Image.Image], Box | None]]:
         """For each image its name, what opens it, and the box to cut out."""
 
+    @abstractmethod
+    def stamp(self) -> str:
+        """Changes when the content of these images does."""
+
 
 @dataclass(frozen=True)
 class FilePart(Part):
     paths: Sequence[Path]
     boxes: Sequence[Box | None]
+
+    def stamp(self):
+        facts = [path.stat() if path.exists() else None for path in self.paths]
+        return _digest(repr([fact and (fact.st_size, fact.st_mtime_ns) for fact in facts]).encode())
 
     def images(self):
         for path, box in zip(self.paths, self.boxes, strict=True):
@@ -38,6 +46,10 @@ class FilePart(Part):
 class ArrayPart(Part):
     names: Sequence[str]
     pixels: np.ndarray
+
+    def stamp(self):
+        # The key of the whole array says what is in it.
+        return "array"
 
     def images(self):
         for name, pixels in zip(self.names, self.pixels, strict=True):
@@ -71,7 +83,7 @@ class Photos(ABC):
 
     @abstractmethod
     def key(self) -> str:
-        """Changes when other images take part."""
+        """Changes when other images take part; `Part.stamp` tells whether they are still the same."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +98,7 @@ class PhotoFiles(Photos):
         return FilePart(self.paths[start:stop], boxes)
 
     def key(self):
-        return _digest(*(os.fsencode(path) for path in self.paths))
+        return _digest(b"\0".join(os.fsencode(path) for path in self.paths), repr(self.boxes).encode())
 
 
 @dataclass(frozen=True)

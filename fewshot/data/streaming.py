@@ -72,7 +72,8 @@ def write_bank(
     if attributes is not None:
         np.save(unfinished / "class_attributes.npy", attributes, allow_pickle=False)
     fingerprint = _fingerprint(items, labels, photos.class_names)
-    for name in ("done", "key"):
+    # The key first: a folder without one is not gone on with.
+    for name in ("key", "done"):
         (unfinished / name).unlink()
     publish(unfinished, folder, description | {"fingerprint": fingerprint, "class_names": photos.class_names})
 
@@ -99,7 +100,10 @@ def unreadable_images(photos: Photos, workers: int = 1, report: Report | None = 
 
 def _begin(unfinished: Path, key: str, shape: tuple[int, ...]) -> None:
     """An `items.npy` of the right size, the one of an interrupted call if it was made for the same images."""
-    if (unfinished / "key").is_file() and (unfinished / "key").read_text() == key:
+    if (
+        all((unfinished / name).is_file() for name in ("key", "done", "items.npy"))
+        and (unfinished / "key").read_text() == key
+    ):
         return
     if unfinished.exists():
         shutil.rmtree(unfinished)
@@ -122,9 +126,11 @@ def _fill(
     items: Path, done: Path, photos: Photos, pipeline: Pipeline, shape: tuple, workers: int, report: Report | None
 ) -> None:
     size = int(np.prod(shape[1:]))
-    finished = set(done.read_text().split())
+    finished = set(done.read_text().splitlines())
     parts = list(_parts(len(photos), max(1, _PART_BYTES // size)))
-    left = [part for part in parts if str(part[0]) not in finished]
+    # Taken before the files are read: one that changes meanwhile is read again by the next call.
+    stamps = {span: f"{span[0]} {photos.part(*span).stamp()}" for span in parts}
+    left = [span for span in parts if stamps[span] not in finished]
     count = len(photos) - sum(stop - start for start, stop in left)
     with open(items, "rb") as file:
         offset = _header(file)[2]
@@ -141,7 +147,7 @@ def _fill(
         for (start, stop), found in work:
             problems += [(start, text) for text in found]
             if not found:
-                record.write(f"{start}\n")
+                record.write(f"{stamps[start, stop]}\n")
                 record.flush()
             count += stop - start
             if report:

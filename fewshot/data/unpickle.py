@@ -1,5 +1,10 @@
-"""Reading pickles of strangers: NumPy arrays and plain containers, and nothing else."""
+"""Reading pickles of strangers: NumPy arrays and plain containers, and nothing else.
 
+While a pickle is read, it gets stand-ins that only record what they are given; arrays are made of the records
+afterwards, when no instruction of the pickle can reach them any more.
+"""
+
+import math
 import pickle
 from pathlib import Path
 from typing import Any
@@ -8,12 +13,106 @@ import numpy as np
 
 from fewshot.errors import FewshotError
 
-_NUMPY = {"_reconstruct", "scalar", "ndarray", "dtype", "_frombuffer"}
 _MODULES = {"numpy", "numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric"}
+_TYPES = {"b1", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8"}
 
 
 class _Refused(Exception):
     pass
+
+
+class _Type:
+    """What a pickle says of an array's type: one of `_TYPES` and its byte order."""
+
+    __slots__ = ("name", "order")
+
+    def __init__(self, name):
+        self.name, self.order = name, "|"
+
+    def __setstate__(self, state):
+        # Anything behind the byte order describes records and objects, which images have not.
+        if any(part is not None for part in state[2:5]):
+            raise _Refused("an array of records")
+        self.order = state[1]
+
+    def made(self) -> np.dtype:
+        name = str(self.name).lstrip("<>=|")
+        if name not in _TYPES or self.order not in ("<", ">", "=", "|"):
+            raise _Refused(f"an array of type {self.name!r}")
+        return np.dtype(("" if self.order == "|" else self.order) + name)
+
+
+class _Array:
+    """What a pickle says of an array: shape, type, order and bytes."""
+
+    __slots__ = ("fortran", "kind", "raw", "shape")
+
+    def __init__(self, shape=(0,), kind=None, fortran=False, raw=b""):
+        self.shape, self.kind, self.fortran, self.raw = shape, kind, fortran, raw
+
+    def __setstate__(self, state):
+        self.shape, self.kind, self.fortran, self.raw = state[-4:]
+
+    def made(self) -> np.ndarray:
+        # Bytes of Python 2 are text here.
+        raw = self.raw.encode("latin1") if isinstance(self.raw, str) else self.raw
+        if not isinstance(self.kind, _Type) or not isinstance(raw, bytes | bytearray):
+            raise _Refused("an array of objects")
+        shape = tuple(int(side) for side in self.shape)
+        kind = self.kind.made()
+        if min(shape, default=0) < 0 or math.prod(shape) * kind.itemsize != len(raw):
+            raise ValueError(f"an array of shape {shape} with {len(raw)} bytes")
+        return np.frombuffer(raw, kind).reshape(shape, order="F" if self.fortran else "C")
+
+
+# Each is a class without attributes: a pickle may try to set some on what it is given.
+class _MakeType:
+    __slots__ = ()
+
+    def __call__(self, name, align=False, copy=False):
+        return _Type(name)
+
+
+class _MakeArray:
+    __slots__ = ()
+
+    def __call__(self, *_):
+        return _Array()
+
+
+class _MakeFromBuffer:
+    __slots__ = ()
+
+    def __call__(self, buffer, kind, shape, order):
+        return _Array(shape, kind, order == "F", bytes(buffer))
+
+
+class _MakeScalar:
+    __slots__ = ()
+
+    def __call__(self, kind, raw):
+        return _Array((), kind, False, raw)
+
+
+class _Encode:
+    """Bytes in pickles of Python 2 protocols are text with this one encoding; no other codec may run."""
+
+    __slots__ = ()
+
+    def __call__(self, text, encoding):
+        if encoding != "latin1":
+            raise _Refused(f"_codecs.encode with {encoding!r}")
+        return str(text).encode("latin1")
+
+
+_NUMPY = {
+    "dtype": _MakeType,
+    "_reconstruct": _MakeArray,
+    "_frombuffer": _MakeFromBuffer,
+    "scalar": _MakeScalar,
+    # Named as an argument of `_reconstruct` alone; a string cannot be called.
+    "ndarray": lambda: "ndarray",
+}
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -21,25 +120,12 @@ class _PlainUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if module in _MODULES and name in _NUMPY:
-            if name == "ndarray":
-                return np.ndarray
-            if name == "dtype":
-                return np.dtype
-            # NumPy 2 moved these; old pickles name the old place, which still answers but with a warning.
-            place = np._core.numeric if name == "_frombuffer" else np._core.multiarray
-            return getattr(place, name)
+            return _NUMPY[name]()
         if (module, name) == ("_codecs", "encode"):
-            return _latin1
+            return _Encode()
         if (module, name) == ("collections", "OrderedDict"):
             return dict
         raise _Refused(f"{module}.{name}")
-
-
-def _latin1(text: str, encoding: str) -> bytes:
-    # Bytes in pickles of Python 2 protocols are text with this one encoding; no other codec may run.
-    if encoding != "latin1":
-        raise _Refused(f"_codecs.encode with {encoding!r}")
-    return text.encode("latin1")
 
 
 def unpickle(path: Path | str) -> Any:
@@ -52,14 +138,29 @@ def unpickle(path: Path | str) -> Any:
     """
     try:
         with open(path, "rb") as file:
-            content = _PlainUnpickler(file, encoding="latin1").load()
+            return _finished(_PlainUnpickler(file, encoding="latin1").load())
     except _Refused as error:
         raise FewshotError(
             f"{path} asks for {error}, which no data set needs; it was not run, do not use this file"
         ) from error
     except OSError as error:
-        raise FewshotError(f"{path} cannot be read ({error.strerror or error})") from error
+        raise FewshotError(f"{path} cannot be read ({error.strerror or error}); check the file") from error
     except Exception as error:
         # A damaged pickle can raise anything: the opcodes are a small program.
         raise FewshotError(f"{path} is damaged ({type(error).__name__}: {error}); get the file again") from error
-    return content
+
+
+def _finished(content: Any) -> Any:
+    """The content with arrays in the place of their records."""
+    if isinstance(content, _Array):
+        array = content.made()
+        return array[()] if array.ndim == 0 else array
+    if isinstance(content, dict):
+        return {_finished(key): _finished(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return type(content)(map(_finished, content))
+    if isinstance(content, _Type):
+        return content.made()
+    if content is None or isinstance(content, bool | int | float | complex | str | bytes | bytearray):
+        return content
+    raise _Refused(type(content).__name__)

@@ -102,3 +102,13 @@ def test_classes_of_training_are_refused_in_other_data_sets_too(fewshot, photos,
     (photos / "test" / "bird0").rename(photos / "test" / "val3")
     assert fewshot(OTHERS) == 2
     assert "1 of the classes of folder/val are in photos/test too, such as 'val3'" in capfd.readouterr().err
+
+
+def test_so_are_they_in_a_test_of_a_checkpoint(fewshot, tmp_path, photos, capfd):
+    assert fewshot("mode=train") == 0
+    best = only_run(tmp_path) / "best.safetensors"
+    (photos / "test" / "bird0").rename(photos / "test" / "train3")
+    alone = "data.test=[{data: folder, root: photos, size: 40, name: photos}]"
+    assert fewshot("mode=test", f"checkpoint={best}", alone, without=TRAIN_ONLY) == 2
+    assert "1 of the classes of folder/train are in photos/test too, such as 'train3'" in capfd.readouterr().err
+    assert not (tmp_path / "leaderboard.csv").exists()

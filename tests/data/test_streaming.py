@@ -78,6 +78,17 @@ def test_what_is_done_is_not_done_again(tmp_path, photos, small_parts, monkeypat
     assert torch.equal(open_bank(tmp_path / "bank").items, plain(photos))
 
 
+def test_a_file_that_changed_meanwhile_is_read_again(tmp_path, photos, small_parts):
+    content = photos.paths[20].read_bytes()
+    photos.paths[20].write_bytes(b"")
+    with pytest.raises(FewshotError):
+        write_bank(tmp_path / "bank", photos, SMALL, FACTS)
+    photos.paths[20].write_bytes(content)
+    picture(photos.paths[2], noise(99, 40, 50))
+    write_bank(tmp_path / "bank", photos, SMALL, FACTS)
+    assert torch.equal(open_bank(tmp_path / "bank").items, plain(photos))
+
+
 def test_leftovers_of_other_photos_are_not_used(tmp_path, photos, small_parts):
     photos.paths[20].write_bytes(b"")
     with pytest.raises(FewshotError):

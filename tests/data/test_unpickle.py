@@ -73,6 +73,26 @@ def test_anything_else_is_refused_and_not_run(tmp_path, monkeypatch, thing, word
     assert [path.name for path in tmp_path.iterdir()] == ["bad.pkl"]
 
 
+ALLOWED_NAMES_ABUSED = {
+    "an object array of chosen pointers": b"cnumpy\nndarray\n((I1\ntS'O'\nS'AAAAAAAA'\ntR.",
+    "a type with fields": b"cnumpy\ndtype\n(S'V8'\nI00\nI01\ntR(I3\nS'|'\nN(S'a'\nt(dI8\nI1\nI27\ntb.",
+    "an attribute set on a function": b"cnumpy.core.numeric\n_frombuffer\n(N(dS'__defaults__'\n(S'x'\ntstb.",
+    "an array of objects": pickle.dumps(np.array([{}], dtype=object)),
+    "more bytes than its shape": pickle.dumps(np.zeros(3, np.uint8)).replace(b"K\x03\x85", b"K\x02\x85"),
+    "a set": pickle.dumps({1, 2}),
+}
+
+
+@pytest.mark.parametrize("abuse", ALLOWED_NAMES_ABUSED)
+def test_names_that_are_allowed_give_no_hold_on_memory_or_functions(tmp_path, abuse):
+    (tmp_path / "bad.pkl").write_bytes(ALLOWED_NAMES_ABUSED[abuse])
+    before = np._core.numeric._frombuffer.__defaults__
+    with pytest.raises(FewshotError, match=r"bad\.pkl") as caught:
+        unpickle(tmp_path / "bad.pkl")
+    assert "\n" not in str(caught.value)
+    assert np._core.numeric._frombuffer.__defaults__ == before
+
+
 def test_another_codec_is_refused(tmp_path):
     (tmp_path / "bad.pkl").write_bytes(b"c_codecs\nencode\n(Vabc\nVrot13\ntR.")
     with pytest.raises(FewshotError, match="rot13"):
