@@ -1,38 +1,97 @@
-"""Random shifts and mirror images of a batch, without a loop over images."""
+"""Random changes of a batch of training images, without a loop over images."""
+
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
 
+from fewshot.augment import colour
+from fewshot.augment.crop import draw_boxes, resized_crops
+from fewshot.augment.erasing import erase
 from fewshot.errors import FewshotError
 
 
 class ImageAugment:
-    """Shifts each image by a whole number of pixels and mirrors some of them.
+    """Shifts or crops each image, mirrors some, changes their colours and paints rectangles over some, in this order.
 
-    A shift by up to p pixels is the random crop after padding by p that recipes speak of.
+    Every image has random numbers of its own. Colours are changed in the order brightness, contrast, saturation, hue.
 
     Args:
-        shift: largest shift in pixels along each axis; 0 for none. What comes in is the image's edge.
+        shift: largest shift in pixels along each axis; 0 for none. What comes in is the image's edge. A shift by up to p is the
+            random crop after padding by p that recipes speak of.
+        crop_scale: shares of the area, `[least, largest]`, of which a random part is scaled up to the image's size; null for
+            none.
+        crop_ratio: least and largest width / height of that part.
         flip: mirror left and right with probability one half.
+        brightness: factors are uniform in `1 - brightness` to `1 + brightness`, not below 0; 0 for none.
+        contrast: the same for contrast.
+        saturation: the same for saturation.
+        hue: turns of the circle of hues are uniform in `-hue` to `hue`, at most 0.5; 0 for none.
+        erase: chance of each image to have a rectangle painted over; 0 for none.
+
+    Raises:
+        FewshotError: a number out of range, or both a shift and a crop.
     """
 
-    def __init__(self, shift: int = 0, flip: bool = False):
+    def __init__(
+        self,
+        shift: int = 0,
+        crop_scale: Sequence[float] | None = None,
+        crop_ratio: Sequence[float] = (3 / 4, 4 / 3),
+        flip: bool = False,
+        brightness: float = 0.0,
+        contrast: float = 0.0,
+        saturation: float = 0.0,
+        hue: float = 0.0,
+        erase: float = 0.0,
+    ):
         if shift < 0:
             raise FewshotError(f"augment.shift={shift}; expected at least 0")
-        self.shift, self.flip = shift, flip
+        if crop_scale is not None and shift:
+            raise FewshotError("augment.shift and augment.crop_scale are two ways to crop; leave one out")
+        if crop_scale is not None and not (len(crop_scale) == 2 and 0 < crop_scale[0] <= crop_scale[1] <= 1):
+            raise FewshotError(f"augment.crop_scale={list(crop_scale)}; expected two shares, 0 < least <= largest <= 1")
+        if not (len(crop_ratio) == 2 and 0 < crop_ratio[0] <= crop_ratio[1]):
+            raise FewshotError(f"augment.crop_ratio={list(crop_ratio)}; expected two ratios, 0 < least <= largest")
+        amounts = {"brightness": brightness, "contrast": contrast, "saturation": saturation, "hue": hue, "erase": erase}
+        most = {"hue": 0.5, "erase": 1.0}
+        for name, value in amounts.items():
+            if not 0 <= value <= most.get(name, torch.inf):
+                raise FewshotError(
+                    f"augment.{name}={value}; expected 0 to {most[name]}"
+                    if name in most
+                    else f"augment.{name}={value}; expected at least 0"
+                )
+        self.shift, self.flip, self.erase = shift, flip, erase
+        self.crop_scale, self.crop_ratio = crop_scale and tuple(crop_scale), tuple(crop_ratio)
+        self.colours = {
+            name: amounts[name] for name in ("brightness", "contrast", "saturation", "hue") if amounts[name]
+        }
 
     def __call__(self, images: Float[Tensor, "n c h w"], generator: torch.Generator) -> Float[Tensor, "n c h w"]:
-        """Augmented copies; `generator` lives on the device of `images`."""
+        """Changed copies of images with values in 0..1; `generator` lives on their device."""
+        layout = torch.channels_last if images.is_contiguous(memory_format=torch.channels_last) else None
+        if self.shift or self.flip:
+            images = self._moved(images, generator)
+        if self.crop_scale is not None:
+            boxes = draw_boxes(len(images), *images.shape[2:], self.crop_scale, self.crop_ratio, generator)
+            images = resized_crops(images, boxes)
+        for name, amount in self.colours.items():
+            u = 2 * torch.rand(len(images), generator=generator, device=images.device) - 1
+            images = getattr(colour, name)(images, amount * u if name == "hue" else (1 + amount * u).clamp_min(0))
+        if self.erase:
+            images = erase(images, self.erase, generator)
+        return images if layout is None else images.contiguous(memory_format=layout)
+
+    def _moved(self, images: Tensor, generator: torch.Generator) -> Tensor:
         n, _, height, width = images.shape
         device = images.device
 
         def draw(high: int) -> Tensor:
             return torch.randint(high, (n,), generator=generator, device=device)
 
-        if self.shift == 0 and not self.flip:
-            return images
         columns = torch.arange(width, device=device).expand(n, -1)
         rows = torch.arange(height, device=device).expand(n, -1)
         if self.flip:

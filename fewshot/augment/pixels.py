@@ -1,7 +1,12 @@
 """From stored uint8 pixels to the floats that a network sees."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+
+Augment = Callable[[Tensor, torch.Generator], Tensor]
+"""Images `[n, c, h, w]` with values in 0..1 to changed copies of them; the generator lives on their device."""
 
 # About half of a core's second-level cache: the gathered bytes are still there when they are converted.
 _CHUNK_BYTES = 256 * 1024
@@ -42,3 +47,26 @@ def gather_images(
         part.copy_(items.index_select(0, index[start : start + chunk]))
         part.mul_(scale).add_(shift)
     return out
+
+
+def training_images(
+    items: Tensor,
+    index: Tensor,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    augment: Augment,
+    seed: int,
+    channels_last: bool = False,
+) -> Tensor:
+    """`gather_images` with `augment` between the pixels in 0..1 and their normalisation.
+
+    Args:
+        items, index, mean, std, channels_last: those of `gather_images`.
+        augment: changes the images.
+        seed: of its random numbers, which depend on nothing else.
+    """
+    plain = (0.0,) * len(mean), (1.0,) * len(std)
+    images = gather_images(items, index, *plain, channels_last=channels_last)
+    images = augment(images, torch.Generator(items.device).manual_seed(seed))
+    mean, std = (torch.tensor(part, device=images.device).view(-1, 1, 1) for part in (mean, std))
+    return images.sub_(mean).div_(std)

@@ -1,13 +1,11 @@
 """`ImageSampler`: labelled images in random order, epoch after epoch, for classifiers."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from fewshot.augment.pixels import gather_images
+from fewshot.augment.pixels import Augment, gather_images, training_images
 from fewshot.data.bank import Bank
 from fewshot.episodes.episodes import Episodes
 from fewshot.errors import FewshotError
@@ -46,7 +44,7 @@ class ImageSampler:
     Args:
         bank: base classes.
         protocol: how many images, and their seed.
-        augment: `(images, generator) -> images`.
+        augment: changes the images.
         channels_last: memory layout of the images.
     """
 
@@ -54,7 +52,7 @@ class ImageSampler:
         self,
         bank: Bank,
         protocol: ImageProtocol,
-        augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+        augment: Augment | None = None,
         channels_last: bool = False,
     ):
         if not bank.is_images:
@@ -77,11 +75,13 @@ class ImageSampler:
         """Images `start` to `start + count` of training and their labels."""
         bank = self.bank
         index = torch.from_numpy(self.indices(start, count)).to(bank.device)
-        images = gather_images(bank.items, index, bank.mean, bank.std, channels_last=self.channels_last)
-        if self.augment is not None:
+        pixels = (bank.items, index, bank.mean, bank.std)
+        if self.augment is None:
+            images = gather_images(*pixels, channels_last=self.channels_last)
+        else:
             # A seed of its own for each batch: what is drawn does not depend on what was drawn before.
-            generator = torch.Generator(bank.device).manual_seed((self.protocol.seed << 40) % 2**63 + start)
-            images = self.augment(images, generator)
+            seed = (self.protocol.seed << 40) % 2**63 + start
+            images = training_images(*pixels, self.augment, seed, channels_last=self.channels_last)
         labels = bank.labels[index][None]
         return Episodes(images.new_zeros(1, 0, *images.shape[1:]), labels[:, :0], images[None], labels, self.classes)
 

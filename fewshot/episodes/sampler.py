@@ -2,14 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from fewshot.augment.pixels import gather_images
+from fewshot.augment.pixels import Augment, gather_images, training_images
 from fewshot.data.bank import Bank
 from fewshot.episodes.draw import dirichlet_counts, distinct, distinct_width, uniforms
 from fewshot.episodes.episodes import Episodes
@@ -54,8 +52,8 @@ class EpisodeSampler:
     Args:
         bank: where items come from.
         protocol: what an episode is.
-        augment: optional, `(images [n, c, h, w], generator) -> images`, applied to image episodes; its
-            numbers depend on the first episode of the batch and on the batch's size.
+        augment: optional, changes the images of image episodes; its numbers depend on the first episode of the batch
+            and on the batch's size.
         channels_last: memory layout of image episodes.
 
     Raises:
@@ -66,7 +64,7 @@ class EpisodeSampler:
         self,
         bank: Bank,
         protocol: Protocol,
-        augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+        augment: Augment | None = None,
         channels_last: bool = False,
     ):
         self.bank, self.protocol = bank, protocol
@@ -103,24 +101,23 @@ class EpisodeSampler:
             self._block = (block, self._draw(block * _BLOCK, _BLOCK))
         return self._block[1][offset : offset + count]
 
-    def episodes(self, start: int, count: int, generator: torch.Generator | None = None) -> Episodes:
+    def episodes(self, start: int, count: int) -> Episodes:
         """Episodes `start..start+count` with their items, on the bank's device.
 
         Args:
             start: number of the first episode.
             count: how many (B).
-            generator: random numbers for `augment`; by default seeded with protocol seed and `start`.
         """
         drawn, device = self.indices(start, count), self.bank.device
         b, s = drawn.support.shape
         index = torch.from_numpy(np.concatenate([drawn.support.ravel(), drawn.query.ravel()])).to(device)
         if self.bank.is_images:
-            bank = self.bank
-            items = gather_images(bank.items, index, bank.mean, bank.std, self.channels_last)
-            if self.augment is not None:
-                if generator is None:
-                    generator = torch.Generator(device).manual_seed((self._key + start) % 2**63)
-                items = self.augment(items, generator)
+            pixels = (self.bank.items, index, self.bank.mean, self.bank.std)
+            if self.augment is None:
+                items = gather_images(*pixels, channels_last=self.channels_last)
+            else:
+                seed = (self._key + start) % 2**63
+                items = training_images(*pixels, self.augment, seed, channels_last=self.channels_last)
         else:
             items = self.bank.items.index_select(0, index)
         labels = np.repeat(np.arange(self.protocol.way), self.protocol.shots)

@@ -64,7 +64,9 @@ def draw_curve(rows: list[dict], path: Path | str, title: str = "") -> None:
     loss, accuracy = figure.subplots(1, 2)
     episodes = [row["episodes"] for row in rows]
     loss.plot(episodes, [row["loss"] for row in rows], color="tab:blue")
-    loss.set(xlabel="episodes", ylabel="meta-training loss", yscale="log")
+    # Regularisers such as uniformity are negative.
+    positive = all(row["loss"] > 0 for row in rows)
+    loss.set(xlabel="episodes", ylabel="meta-training loss", yscale="log" if positive else "linear")
     accuracy.plot(episodes, [row["train_accuracy"] for row in rows], color="tab:blue", alpha=0.6, label="meta-training")
     validated = [row for row in rows if row.get("val_accuracy") is not None]
     if validated:

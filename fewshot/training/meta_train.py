@@ -11,6 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from fewshot.augment.pixels import Augment
 from fewshot.data.bank import Bank
 from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.images import ImageProtocol, ImageSampler
@@ -59,7 +60,7 @@ def meta_train(
     optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] = _ADAM,
     schedule: Callable[[int, int], float] = _CONSTANT,
     settings: TrainingSettings = _SETTINGS,
-    augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+    augment: Augment | None = None,
     fabric: Fabric | None = None,
     trainer: Trainer = _TRAINER,
     folder: Path | str | None = None,
@@ -83,7 +84,7 @@ def meta_train(
         optimizer: parameters to an optimiser; by default Adam at 1e-3.
         schedule: `(episodes done, all episodes) -> factor` on the learning rates.
         settings: how the loop runs.
-        augment: `(images, generator) -> images`, for training images only.
+        augment: changes training images, `(images in 0..1, generator) -> images`.
         fabric: a launched Fabric; by default one is made of `trainer`.
         trainer: device, precision, memory layout.
         folder: where weights, checkpoints and the curve are written; None writes nothing.

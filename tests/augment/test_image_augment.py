@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from fewshot.augment.image_augment import ImageAugment
-from fewshot.augment.pixels import gather_images
+from fewshot.augment.pixels import gather_images, training_images
 from fewshot.errors import FewshotError
 
 
@@ -34,9 +34,79 @@ def test_channels_move_together():
     assert torch.equal(out[:, 0], out[:, 2])
 
 
-def test_a_negative_shift_is_refused():
-    with pytest.raises(FewshotError, match="shift=-1"):
-        ImageAugment(shift=-1)
+ALL = {
+    "crop_scale": (0.2, 1.0), "flip": True, "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1, "erase": 0.5,
+}  # fmt: skip
+
+
+def test_everything_at_once_is_a_function_of_images_and_generator():
+    x = torch.rand(60, 3, 12, 12, generator=generator())
+    kept = x.clone()
+    augment = ImageAugment(**ALL)
+    out = augment(x, generator(3))
+    assert torch.equal(x, kept)
+    assert out.shape == x.shape
+    assert out.isfinite().all()
+    assert out.min() >= 0
+    assert out.max() <= 1
+    assert torch.equal(augment(x, generator(3)), out)
+    assert not torch.equal(augment(x, generator(4)), out)
+    # Images of one batch differ in what is done to them.
+    same = augment(x[:1].expand(60, -1, -1, -1), generator(3))
+    assert len(same.flatten(1).unique(dim=0)) == 60
+    moved = augment(x.to(memory_format=torch.channels_last), generator(3))
+    assert moved.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(moved, out)
+
+
+def test_grey_images_have_no_colours_to_change():
+    x = torch.rand(5, 1, 12, 12, generator=generator())
+    assert torch.equal(ImageAugment(saturation=0.5, hue=0.5)(x, generator()), x)
+
+
+@pytest.mark.parametrize("more", [{"brightness": 2.0}, {"contrast": 0.4}])
+def test_factors_are_spread_around_one(more):
+    # One bright pixel in a dark image tells the factor.
+    x = torch.zeros(4000, 1, 10, 10)
+    x[:, :, 0, 0] = 0.25
+    factor = ImageAugment(**more)(x, generator())[:, 0, 0, 0] / 0.25
+    (amount,) = more.values()
+    assert factor.min() == pytest.approx(max(0, 1 - amount), abs=0.02)
+    assert factor.max() == pytest.approx(1 + amount, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"shift": -1}, "augment.shift=-1"),
+        ({"shift": 1, "crop_scale": (0.5, 1.0)}, "two ways to crop"),
+        ({"crop_scale": (0.0, 1.0)}, "augment.crop_scale="),
+        ({"crop_scale": (0.5, 0.4)}, "augment.crop_scale="),
+        ({"crop_scale": (0.5,)}, "augment.crop_scale="),
+        ({"crop_ratio": (2.0, 1.0)}, "augment.crop_ratio="),
+        ({"brightness": -0.1}, "augment.brightness=-0.1; expected at least 0"),
+        ({"hue": 0.6}, "augment.hue=0.6; expected 0 to 0.5"),
+        ({"erase": 1.1}, "augment.erase=1.1; expected 0 to 1"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(options, words):
+    with pytest.raises(FewshotError, match=words):
+        ImageAugment(**options)
+
+
+def test_training_images_are_changed_before_they_are_normalised():
+    items = torch.randint(0, 256, (40, 3, 8, 8), dtype=torch.uint8, generator=generator())
+    index, mean, std = torch.tensor([3, 1, 7]), (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
+    seen = []
+
+    def augment(images, numbers):
+        seen.append((images.clone(), torch.rand(2, generator=numbers)))
+        return images.flip(3)
+
+    out = training_images(items, index, mean, std, augment, seed=5)
+    torch.testing.assert_close(seen[0][0], items[index] / 255)
+    assert torch.equal(seen[0][1], torch.rand(2, generator=generator(5)))
+    torch.testing.assert_close(out, gather_images(items, index, mean, std).flip(3))
 
 
 @pytest.mark.parametrize("count", [0, 1, 700])
