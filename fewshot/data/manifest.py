@@ -13,6 +13,13 @@ def manifest(name: str) -> dict:
     return OmegaConf.to_container(OmegaConf.load(manifests_folder() / name / "manifest.yaml"))
 
 
+def in_imagenet(bank: str) -> bool:
+    """Whether ImageNet has the classes or photos of the bank of this name, as far as the manifests know."""
+    return any(
+        bank in manifest(path.parent.name).get("in_imagenet", ()) for path in manifests_folder().glob("*/manifest.yaml")
+    )
+
+
 def class_list(name: str, part: str) -> list[str]:
     """The lines of `data_manifests/<name>/<part>.txt`.
 
