@@ -46,6 +46,38 @@ def test_batch_hard_is_the_library_with_its_miner_task_by_task():
     torch.testing.assert_close(PairLoss("batch_hard")(episodes, no_logits(episodes)).total, expected)
 
 
+def cross(episodes, function):
+    """The mean over tasks of a loss of the library with the support as its references."""
+    parts = zip(episodes.query, episodes.query_labels, episodes.support, episodes.support_labels, strict=True)
+    return torch.stack([function(x, y, ref_emb=s, ref_labels=t) for x, y, s, t in parts]).mean()
+
+
+@pytest.mark.parametrize("kind", LIBRARY)
+def test_queries_alone_are_compared_with_the_support_where_asked(kind):
+    episodes = episodes_of(spread=0.5)
+    found = PairLoss(kind, pairs="cross")(episodes, no_logits(episodes)).total
+    torch.testing.assert_close(found, cross(episodes, LIBRARY[kind]), rtol=1e-6, atol=1e-6)
+
+
+def test_batch_hard_of_queries_and_support_is_the_library_with_its_miner():
+    episodes = episodes_of(spread=0.5)
+    loss = losses.TripletMarginLoss(margin=0, smooth_loss=True, distance=unscaled(), reducer=reducers.MeanReducer())
+    miner = miners.BatchHardMiner(distance=unscaled())
+    expected = cross(episodes, lambda x, y, **more: loss(x, y, miner(x, y, *more.values()), **more))
+    found = PairLoss("batch_hard", pairs="cross")(episodes, no_logits(episodes)).total
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.1, 0.5])
+def test_mining_is_that_of_the_library(epsilon):
+    episodes = episodes_of(spread=1.5)
+    miner, loss = miners.MultiSimilarityMiner(epsilon=epsilon), losses.MultiSimilarityLoss()
+    found = PairLoss(mining=epsilon)(episodes, no_logits(episodes)).total
+    expected = mean_over_tasks(episodes, lambda z, y: loss(z, y, miner(z, y)))
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+    assert float(found) < float(PairLoss()(episodes, no_logits(episodes)).total)
+
+
 def plain_multi_similarity(z, y, alpha=2.0, beta=50.0, base=0.5):
     s, total = normalize(z, dim=1) @ normalize(z, dim=1).T, 0.0
     for i in range(len(z)):
@@ -114,6 +146,8 @@ def test_options_reach_the_library_and_unknown_ones_are_refused():
         (lambda: PairLoss("triplet"), "loss.kind=triplet"),
         (lambda: PairLoss(gamma=1.0), "multi_similarity refuses"),
         (lambda: PairLoss("nca", alpha=1.0), "nca has no options"),
+        (lambda: PairLoss("nca", pairs="all"), "loss.pairs=all"),
+        (lambda: PairLoss("nca", mining=0.1), r"loss.mining=0\.1 of nca"),
         (lambda: Alignment(0.0), "loss.power=0"),
         (lambda: Uniformity(-1.0), "loss.t=-1"),
         (lambda: Uniformity(points="queries"), "loss.points=queries"),
