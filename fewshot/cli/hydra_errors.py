@@ -42,6 +42,10 @@ def _suggestion(key: str) -> str:
             known = list(_keys(compose("config")))
     except (HydraException, OmegaConfBaseException):
         return ""
+    if key in known:
+        # The file that is chosen by default has the key.
+        group = key.partition(".")[0]
+        return f": the {group} that was chosen has no {key.partition('.')[2]}"
     same_name = [k for k in known if k.rpartition(".")[2] == key.rpartition(".")[2]]
     close = same_name or difflib.get_close_matches(key, known, n=2, cutoff=0.7)
     return f"; did you mean {' or '.join(close[:3])}?" if close else ""

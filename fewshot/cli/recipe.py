@@ -19,6 +19,7 @@ from fewshot.episodes.protocol import Protocol
 from fewshot.errors import FewshotError
 from fewshot.instantiation import accepted, make
 from fewshot.learners.learner import Learner
+from fewshot.poolings.pooled import Pooled, stage_shapes
 from fewshot.resources import conf_folder
 
 # Keys that say where things lie or what is done with a run, and change no number in it.
@@ -34,6 +35,7 @@ _OF_TRAINING = (
     "episodes.train",
     "episodes.val",
     "classifier",
+    "pooling",
     "init",
 )
 # What a test takes from its command line alone.
@@ -86,8 +88,8 @@ def trains_on_images(config: DictConfig) -> bool:
 def make_learner(config: DictConfig, bank: Bank, classes: int | None = None) -> Learner:
     """Backbone, head and what else a learner is made of, composed; initial weights are those of `seed`.
 
-    Parts are told what they ask for: the backbone `channels` and `image_size`, the others its `feature_size` and
-    `map_shape`, and the number of base classes.
+    Parts are told what they ask for: the backbone `channels` and `image_size`, a pooling the backbone's `stage_shapes`,
+    the others `feature_size`, `map_shape` and `stage_sizes`, and the number of base classes.
 
     Args:
         config: the whole configuration.
@@ -97,8 +99,11 @@ def make_learner(config: DictConfig, bank: Bank, classes: int | None = None) -> 
     torch.manual_seed(config.seed)
     _, channels, height, _ = bank.items.shape
     backbone = make(config.backbone, "backbone", channels=channels, image_size=height)
+    if config.get("pooling"):
+        shapes = stage_shapes(backbone, channels, height)
+        backbone = Pooled(backbone, make(config.pooling, "pooling", stage_shapes=shapes))
     known = {"classes": classes}
-    for name in ("feature_size", "map_shape"):
+    for name in ("feature_size", "map_shape", "stage_sizes"):
         if hasattr(backbone, name):
             known[name] = getattr(backbone, name)
     parts: dict[str, object] = {"backbone": backbone}
@@ -159,6 +164,12 @@ def describe_training(config: DictConfig) -> str:
     """What a row says under `loss`: the loss of a learner that takes one, or its classifier."""
     taken = accepted(config.learner, dict.fromkeys(("loss", "classifier")))
     return ", ".join(describe(config[name]) for name in taken) or "none"
+
+
+def describe_backbone(config: DictConfig) -> str:
+    """What a row says under `backbone`: the backbone, and its pooling if that is another than its own."""
+    parts = [config.backbone, config.pooling] if config.get("pooling") else [config.backbone]
+    return ", ".join(describe(part) for part in parts)
 
 
 def describe(node: DictConfig) -> str:

@@ -20,6 +20,7 @@ from fewshot.cli.typed import typed
 from fewshot.data.bank import Bank
 from fewshot.data.catalog import made_dataset
 from fewshot.data.image_format import ImageFormat
+from fewshot.data.manifest import in_imagenet
 from fewshot.device import device_name
 from fewshot.errors import FewshotError
 from fewshot.evaluation.embedding import embed_bank
@@ -30,6 +31,7 @@ from fewshot.instantiation import make
 from fewshot.leaderboard.row import Row
 from fewshot.leaderboard.table import append
 from fewshot.learners.learner import Learner
+from fewshot.poolings.pooled import Pooled
 from fewshot.training.checkpoint import load_weights
 from fewshot.training.curve import draw_curve
 from fewshot.training.fabric import Trainer, make_fabric
@@ -92,7 +94,7 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
     learner = recipe.make_learner(config, next(iter(tests.values())), classes)
     if weights is not None:
         _load(learner, weights, config.checkpoint, recipe.replaced_head(overrides))
-    pretraining = facts.get("pretraining", "none")
+    pretraining = facts.get("pretraining", getattr(getattr(learner, "backbone", None), "pretraining", "none"))
     if config.mode != "test" and config.init:
         pretraining = _start_from(learner, config.init)
 
@@ -200,14 +202,24 @@ def _start_from(learner: Learner, path: str) -> str:
     weights = {name.removeprefix("backbone."): v for name, v in weights.items() if name.startswith("backbone.")}
     if not weights or not hasattr(learner, "backbone"):
         raise FewshotError(f"init={path} holds no backbone for this learner; give best.safetensors of a run")
+    backbone = learner.backbone
+    if isinstance(backbone, Pooled) and set(weights) <= set(backbone.backbone.state_dict()):
+        # Weights of the backbone without this pooling, whose own start anew.
+        backbone = backbone.backbone
     try:
-        learner.backbone.load_state_dict(weights)
+        backbone.load_state_dict(weights)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise FewshotError(f"init={path} does not fit backbone: {reason}") from error
     before = facts.get("pretraining", "none")
     own = f"{facts.get('train_data', 'unknown data')}, {facts.get('train_protocol', 'unknown training')}"
     return own if before == "none" else f"{before}; {own}"
+
+
+def _with_leak(pretraining: str, data: str) -> str:
+    """Weights of torchvision and timm stem from ImageNet, or from collections that hold it."""
+    leaks = pretraining.startswith(("imagenet", "timm ")) and in_imagenet(data)
+    return f"{pretraining} (leaks novel classes)" if leaks else pretraining
 
 
 def _row(
@@ -221,8 +233,8 @@ def _row(
         split=found.split,
         pipeline=found.pipeline,
         bank_fingerprint=found.bank_fingerprint,
-        backbone=recipe.describe(config.backbone),
-        pretraining=pretraining,
+        backbone=recipe.describe_backbone(config),
+        pretraining=_with_leak(pretraining, found.data),
         learner=recipe.describe(config.learner),
         head=recipe.describe(config.head),
         loss=recipe.describe_training(config),

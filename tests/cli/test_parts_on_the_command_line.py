@@ -3,8 +3,10 @@
 import json
 
 import pytest
+import timm
 import torch
 
+from fewshot.cli import run
 from fewshot.leaderboard.table import read
 from fewshot.training.checkpoint import load_weights
 
@@ -12,6 +14,7 @@ from .conftest import SMALL, TRAIN_ONLY, only_run
 
 CLASSIFIER = ("learner=classifier", "head=nearest_centroid", "training.epochs=2", "training.batch_size=14", "training.validate_every=1")  # fmt: skip
 EPISODIC = ("experiment=debug",)
+CONV4 = ("backbone.width=8",)
 
 
 @pytest.mark.parametrize(
@@ -24,10 +27,16 @@ EPISODIC = ("experiment=debug",)
         ("loss=susana", "loss", "weighted_sum(average=True, terms={'cross_entropy': 1.0, 'proto_triplet': 1.0, 'icnn': 1.0})"),
         ("loss=multi_similarity", "loss", "pairs"),
         ("loss=icnn loss.variant=query", "loss", "icnn(variant=query)"),
+        ("loss=multi_similarity loss.pairs=cross loss.mining=0.1", "loss", "pairs(pairs=cross, mining=0.1)"),
+        ("loss=proxy_anchor", "loss", "proxies"),
+        ("pooling=generalised_sum pooling.share=0.5", "backbone", "conv4(width=8), generalised_sum(share=0.5)"),
+        ("pooling=multi_scale head=multi_scale", "backbone", "conv4(width=8), multi_scale"),
+        ("augment=resized_crop_jitter augment.erase=0.5", "head", "prototype"),
+        ("backbone=wide_resnet backbone.depth=10 backbone.widen=1", "backbone", "wide_resnet(depth=10, widen=1)"),
     ],
 )  # fmt: skip
 def test_each_choice_trains_and_is_in_the_row(fewshot, choice, column, text):
-    assert fewshot(*choice.split()) == 0
+    assert fewshot(*choice.split(), without=CONV4 if "backbone=" in choice else ()) == 0
     assert read("leaderboard.csv")[column][0] == text
 
 
@@ -54,6 +63,9 @@ def test_losses_are_added_up_by_name_with_options(fewshot, tmp_path):
         (("learner=classifier", "training=default"), "trained in epochs; use training=classification"),
         (("training=classification",), "trained in episodes; use training=default"),
         (("init=none.safetensors",), "no checkpoint at none.safetensors"),
+        (("backbone=resnet12",), "unknown key backbone.width: the backbone that was chosen has no width"),
+        (("head=multi_scale",), "weighs the stages of a backbone; use pooling=multi_scale"),
+        (("augment=resized_crop", "augment.shift=2"), "augment.shift and augment.crop_scale are two ways to crop"),
     ],
 )
 def test_what_does_not_go_together_is_one_line(fewshot, tmp_path, capfd, arguments, words):
@@ -74,10 +86,11 @@ def test_a_classifier_is_trained_in_epochs_and_scored_by_any_head(fewshot, tmp_p
     best = only_run(tmp_path) / "best.safetensors"
     weights, facts = load_weights(best)
     assert weights["classifier.weight"].shape[0] == facts["classes"] == 7
-    for head in ("ridge", "logistic", "matching", "nearest_centroid", "prototype"):
+    heads = ["ridge", "logistic", "matching", "nearest_centroid", "finetune", "prototype"]
+    for head in heads:
         assert fewshot("mode=test", f"checkpoint={best}", f"head={head}", without=(*TRAIN_ONLY, *EPISODIC)) == 0
     rows = read("leaderboard.csv")
-    assert rows["head"].tolist()[1:] == ["ridge", "logistic", "matching", "nearest_centroid", "prototype"]
+    assert rows["head"].tolist()[1:] == heads
     # The base mean came with the weights.
     assert rows.accuracy[4] == rows.accuracy[0]
 
@@ -101,5 +114,34 @@ def test_episodic_training_can_start_from_a_classifier(fewshot, tmp_path):
     assert fewshot(f"init={best}", "backbone.width=4") == 2
 
 
+def test_a_pooling_may_be_put_on_a_backbone_that_was_trained_without(fewshot, tmp_path):
+    assert fewshot(*CLASSIFIER, "mode=train", without=EPISODIC) == 0
+    best = only_run(tmp_path) / "best.safetensors"
+    assert fewshot(f"init={best}", "pooling=multi_scale", "head=multi_scale", "optimizer.lr=1e-12", "name=meta") == 0
+    (meta,) = (path for path in (tmp_path / "runs").iterdir() if path.name.startswith("meta"))
+    trained = load_weights(meta / "best.safetensors")[0]
+    torch.testing.assert_close(
+        trained["backbone.backbone.blocks.0.0.weight"], load_weights(best)[0]["backbone.blocks.0.0.weight"]
+    )
+    # Its test finds the pooling in the weights, where it cannot be changed any more.
+    again = ("mode=test", f"checkpoint={meta / 'best.safetensors'}")
+    assert fewshot(*again, without=(*TRAIN_ONLY, *EPISODIC)) == 0
+    rows = read("leaderboard.csv")
+    assert rows.backbone.tolist() == ["conv4(width=8), multi_scale"] * 2
+    assert rows.accuracy[0] == rows.accuracy[1]
+    assert fewshot(*again, "pooling=flatten", without=(*TRAIN_ONLY, *EPISODIC)) == 2
+
+
+def test_weights_of_imagenet_are_marked_where_they_saw_the_test_classes(fewshot, monkeypatch):
+    made = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda *a, pretrained, **k: made(*a, pretrained=False, **k))
+    model = ("backbone=timm", "backbone.model=resnet10t", "backbone.pretrained=true")
+    assert fewshot(*model, "data.size=64", "name=one", without=CONV4) == 0
+    monkeypatch.setattr(run, "in_imagenet", lambda data: data == "folder")
+    assert fewshot(*model, "data.size=64", "name=two", without=CONV4) == 0
+    told = "timm resnet10t.c3_in1k"
+    assert read("leaderboard.csv").pretraining.tolist() == [told, f"{told} (leaks novel classes)"]
+
+
 def test_the_small_arguments_name_what_is_left_out():
-    assert set(EPISODIC) <= set(SMALL)
+    assert {*EPISODIC, *CONV4} <= set(SMALL)
