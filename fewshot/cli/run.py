@@ -35,7 +35,7 @@ from fewshot.poolings.pooled import Pooled
 from fewshot.training.checkpoint import load_weights
 from fewshot.training.curve import draw_curve
 from fewshot.training.fabric import Trainer, make_fabric
-from fewshot.training.meta_train import BEST, meta_train
+from fewshot.training.meta_train import BEST, meta_train, parameter_groups
 from fewshot.training.settings import ClassificationSettings, TrainingSettings
 
 MODES = ("train_and_test", "train", "test")
@@ -97,6 +97,9 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
     pretraining = facts.get("pretraining", getattr(getattr(learner, "backbone", None), "pretraining", "none"))
     if config.mode != "test" and config.init:
         pretraining = _start_from(learner, config.init)
+    if config.mode != "test":
+        # Before anything is written: rates may be of parts that are not there.
+        parameter_groups(learner, settings.rates)
 
     used = file_sha256(config.checkpoint or config.init)
     name, digest = recipe.run_name(config), recipe.config_hash(config, used)

@@ -93,8 +93,8 @@ def meta_train(
         show_progress: print what goes on.
 
     Raises:
-        FewshotError: the protocol does not fit the bank, the checkpoint belongs to another run, or
-            the loss is no longer a number.
+        FewshotError: the protocol does not fit the bank, the checkpoint belongs to another run, rates are of parts
+            that the learner has not, or the loss is no longer a number.
     """
     fabric = fabric or make_fabric(trainer)
     settings.check_steps(protocol.episodes, fabric.world_size)
@@ -173,8 +173,9 @@ class _Run:
         if trainer.compile and hasattr(learner, "backbone"):
             learner.backbone.compile()
         learner.to(fabric.device)
-        optim = optimizer([p for p in learner.parameters() if p.requires_grad])
-        self.base_rates = [group["lr"] for group in optim.param_groups]
+        groups = parameter_groups(learner, settings.rates)
+        optim = optimizer([{"params": part} for part in groups.values()])
+        self.base_rates = [factor * group["lr"] for factor, group in zip(groups, optim.param_groups, strict=True)]
         self.step_module, self.optim = fabric.setup(_Step(learner), optim)
         self.done, self.misses = 0, 0
         self.best = {"accuracy": -math.inf, "episodes": 0}
@@ -304,6 +305,26 @@ class _Run:
         # The first process alone tests and writes.
         if self.fabric.is_global_zero:
             _tell_base_features(self.learner, self.sampler.bank)
+
+
+def parameter_groups(learner: Learner, rates: dict[str, float]) -> dict[float, list[nn.Parameter]]:
+    """What is trained, by the factor on its learning rate.
+
+    Raises:
+        FewshotError: a rate of a part that has no weights.
+    """
+    unused, groups = set(rates), {}
+    for name, parameter in learner.named_parameters():
+        parts = [part for part in rates if f"{name}.".startswith(f"{part}.")]
+        unused -= set(parts)
+        if parameter.requires_grad:
+            groups.setdefault(float(rates[max(parts, key=len)]) if parts else 1.0, []).append(parameter)
+    if unused:
+        names = sorted({name.partition(".")[0] for name, _ in learner.named_parameters()})
+        raise FewshotError(
+            f"training.rates names {min(unused)}, of which there are no weights; expected {', '.join(names)}"
+        )
+    return groups
 
 
 def _crossed(every: int, before: int, now: int, total: int) -> bool:

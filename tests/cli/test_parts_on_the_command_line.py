@@ -63,6 +63,10 @@ def test_losses_are_added_up_by_name_with_options(fewshot, tmp_path):
         (("learner=classifier", "training=default"), "trained in epochs; use training=classification"),
         (("training=classification",), "trained in episodes; use training=default"),
         (("init=none.safetensors",), "no checkpoint at none.safetensors"),
+        (
+            ("training.rates={heads: 10}",),
+            "training.rates names heads, of which there are no weights; expected backbone",
+        ),
         (("backbone=resnet12",), "unknown key backbone.width: the backbone that was chosen has no width"),
         (("head=multi_scale",), "weighs the stages of a backbone; use pooling=multi_scale"),
         (("augment=resized_crop", "augment.shift=2"), "augment.shift and augment.crop_scale are two ways to crop"),

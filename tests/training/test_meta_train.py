@@ -47,6 +47,29 @@ def weights_equal(a, b) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
 
 
+def test_parts_learn_at_rates_of_their_own(bank):
+    def moved(rates):
+        start = make_learner()
+        learner, _ = train(
+            bank, episodes=1, validation=False, settings={"rates": rates},
+            optimizer=lambda groups: torch.optim.SGD(groups, lr=1e-3),
+        )  # fmt: skip
+        pairs = zip(learner.named_parameters(), start.parameters(), strict=True)
+        return {name: float((p - q).detach().norm()) for (name, p), q in pairs}
+
+    plain, faster = moved({}), moved({"head": 10, "backbone": 2.0, "backbone.blocks.3": 5.0})
+    for name, distance in plain.items():
+        factor = 10 if name.startswith("head") else 5 if name.startswith("backbone.blocks.3") else 2
+        assert faster[name] == pytest.approx(factor * distance, rel=1e-3, abs=1e-7), name
+
+
+def test_rates_of_parts_that_are_not_there_are_refused(bank):
+    with pytest.raises(FewshotError, match=r"training\.rates names heads, .* expected backbone, head"):
+        train(bank, settings={"rates": {"heads": 2.0}})
+    with pytest.raises(FewshotError, match=r"training\.rates\.head=0; expected a factor"):
+        TrainingSettings(rates={"head": 0})
+
+
 def test_training_learns(bank_of):
     bank, protocol = bank_of(noise=0.85), Protocol(5, 1, 5, episodes=100)
     learner = make_learner()
