@@ -1,0 +1,38 @@
+"""The docs name every choice of every part, and only those there are; their commands are made of keys that exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from fewshot.resources import conf_folder
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = {path.relative_to(DOCS): path.read_text(encoding="utf-8") for path in DOCS.rglob("*.md")}
+TABLE = {line.split("|")[1].strip(): line for line in PAGES[Path("index.md")].splitlines() if line.startswith("| ")}
+
+
+@pytest.mark.parametrize("part", ["head", "loss", "learner", "backbone", "pooling", "augment"])
+def test_the_overview_names_every_choice(part):
+    named = set(re.findall(r"`(\w+)`", TABLE[part]))
+    there = {path.stem for path in (conf_folder() / part).glob("*.yaml")}
+    assert there <= named
+    assert named - there <= {path.stem for path in (conf_folder() / "classifier").glob("*.yaml")}
+
+
+def commands():
+    for page, text in PAGES.items():
+        for block in re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                if words and words[0] == "fewshot":
+                    yield pytest.param(words[1:], id=f"{page}: {' '.join(words)}"[:90])
+
+
+@pytest.mark.parametrize("words", commands())
+def test_every_command_is_made_of_keys_and_choices_that_exist(words):
+    words = [word.replace("seed=0,1,2", "seed=0") for word in words if word != "-m"]
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        compose("config", overrides=words)
