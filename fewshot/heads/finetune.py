@@ -9,6 +9,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from fewshot.episodes.episodes import Episodes
 from fewshot.errors import FewshotError
+from fewshot.heads.span import span_basis
 
 CLASSIFIERS = ("linear", "cosine")
 
@@ -112,8 +113,7 @@ def _fewer_dimensions(
 ) -> tuple[Float[Tensor, "b s k"], Float[Tensor, "b q k"], Float[Tensor, "b k n"]]:
     """Everything in coordinates of the span of support and weights, which SGD on either classifier does not leave."""
     weight = weight.expand(len(support), -1, -1)
-    s, d = support.shape[1:]
-    if s + weight.shape[-1] >= d:
+    basis = span_basis(torch.cat([support, weight.transpose(1, 2)], dim=1))
+    if basis is None:
         return support, query, weight
-    basis = torch.linalg.qr(torch.cat([support.transpose(1, 2), weight], dim=2)).Q
     return support @ basis, query @ basis, basis.transpose(1, 2) @ weight
