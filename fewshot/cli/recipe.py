@@ -17,6 +17,8 @@ from fewshot.cli.typed import plain, typed
 from fewshot.data.bank import Bank
 from fewshot.episodes.protocol import Protocol
 from fewshot.errors import FewshotError
+from fewshot.heads.feature_transform import FeatureTransform, Prepared
+from fewshot.heads.nearest_centroid import NearestCentroidHead
 from fewshot.instantiation import accepted, make
 from fewshot.learners.learner import Learner
 from fewshot.poolings.pooled import Pooled, stage_shapes
@@ -39,7 +41,7 @@ _OF_TRAINING = (
     "init",
 )
 # What a test takes from its command line alone.
-_OF_THE_COMMAND = ("mode", "checkpoint", "resume", "output", "leaderboard", "trainer")
+_OF_THE_COMMAND = ("mode", "checkpoint", "resume", "output", "leaderboard", "trainer", "heads", "unbalanced", "tune")
 
 
 def make_optimizer(config: DictConfig) -> Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]:
@@ -102,19 +104,49 @@ def make_learner(config: DictConfig, bank: Bank, classes: int | None = None) -> 
     if config.get("pooling"):
         shapes = stage_shapes(backbone, channels, height)
         backbone = Pooled(backbone, make(config.pooling, "pooling", stage_shapes=shapes))
-    known = {"classes": classes}
-    for name in ("feature_size", "map_shape", "stage_sizes"):
-        if hasattr(backbone, name):
-            known[name] = getattr(backbone, name)
+    known = told(backbone, classes)
     parts: dict[str, object] = {"backbone": backbone}
     taken = accepted(config.learner, dict.fromkeys(("head", "loss", "classifier")))
     for name in taken:
         node = config[name]
-        parts[name] = make_loss(node, known) if name == "loss" else make(node, name, **accepted(node, known))
+        maker = {"loss": make_loss, "head": make_head}.get(name)
+        parts[name] = maker(node, known) if maker else make(node, name, **accepted(node, known))
     learner = make(config.learner, "learner", **parts)
     if not isinstance(learner, Learner):
         raise FewshotError(f"learner: {config.learner._target_} made a {type(learner).__name__}, expected a Learner")
     return learner
+
+
+def told(backbone: nn.Module, classes: int | None) -> dict:
+    """What heads, losses and classifiers may ask for."""
+    names = [name for name in ("feature_size", "map_shape", "stage_sizes") if hasattr(backbone, name)]
+    return {"classes": classes} | {name: getattr(backbone, name) for name in names}
+
+
+def make_head(node: DictConfig, known: dict) -> nn.Module:
+    """The head of a node; its key `features` names what is done to features first."""
+    features = node.get("features")
+    node = OmegaConf.masked_copy(node, [key for key in node if key != "features"])
+    head = make(node, "head", **accepted(node, known))
+    if features is None:
+        return head
+    if isinstance(head, NearestCentroidHead):
+        raise FewshotError(f"head.features={features}: this head has head.transform for that; leave features out")
+    return Prepared(head, FeatureTransform(str(features), known.get("feature_size")))
+
+
+def chosen(group: str, name: str, options: dict, where: str) -> DictConfig:
+    """The file `name` of a configuration group with some of its keys changed.
+
+    Raises:
+        FewshotError: there is no such file, or it has no such key.
+    """
+    node = configured(group, name)
+    unknown = [key for key in options if key not in node]
+    if unknown:
+        known = ", ".join(key for key in node if not str(key).startswith("_")) or "none"
+        raise FewshotError(f"{where}.{name} has no option {unknown[0]!r} (known: {known})")
+    return OmegaConf.merge(node, options)
 
 
 def make_loss(node: DictConfig, known: dict) -> nn.Module:
@@ -128,12 +160,7 @@ def make_loss(node: DictConfig, known: dict) -> nn.Module:
         if isinstance(weights[name], bool) or not isinstance(weights[name], int | float):
             raise FewshotError(f"loss.terms.{name}={weights[name]!r}; expected a weight")
         weights[name] = float(weights[name])
-        term = configured("loss", str(options.pop("loss", name)))
-        unknown = [key for key in options if key not in term]
-        if unknown:
-            known_keys = ", ".join(key for key in term if not str(key).startswith("_")) or "none"
-            raise FewshotError(f"loss.terms.{name} has no option {unknown[0]!r} (known: {known_keys})")
-        terms[name] = make_loss(OmegaConf.merge(term, options), known)
+        terms[name] = make_loss(chosen("loss", str(options.pop("loss", name)), options, "loss.terms"), known)
     return make(
         OmegaConf.masked_copy(node, [key for key in node if key != "terms"]), "loss", terms=terms, weights=weights
     )
@@ -172,6 +199,13 @@ def describe_backbone(config: DictConfig) -> str:
     return ", ".join(describe(part) for part in parts)
 
 
+def describe_head(node: DictConfig) -> str:
+    """What a row says under `head`; features as they are need not be said."""
+    return describe(
+        OmegaConf.masked_copy(node, [key for key in node if key != "features" or node.features is not None])
+    )
+
+
 def describe(node: DictConfig) -> str:
     """A part's name for a row: its file's name and what differs from its defaults, such as `prototype(distance=cosine)`."""
     target = str(node._target_)
@@ -181,9 +215,13 @@ def describe(node: DictConfig) -> str:
     changed = [
         f"{key}={value}"
         for key, value in plain(node).items()
-        if not key.startswith("_") and not (key in parameters and parameters[key].default == value)
+        if not key.startswith("_") and not (key in parameters and _same(parameters[key].default, value))
     ]
     return f"{short}({', '.join(changed)})" if changed else short
+
+
+def _same(default: object, value: object) -> bool:
+    return default == value or (isinstance(default, tuple) and list(default) == value)
 
 
 def numbers_only(config: DictConfig) -> dict:

@@ -13,6 +13,7 @@ from rich.console import Console
 
 import fewshot
 from fewshot.cli import recipe
+from fewshot.cli.planned_tests import planned_tests
 from fewshot.cli.provenance import git_state
 from fewshot.cli.run_banks import open_test_banks, open_training_banks
 from fewshot.cli.run_folder import check_can_append, choose_run_folder, has_row
@@ -101,13 +102,14 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
         # Before anything is written: rates may be of parts that are not there.
         parameter_groups(learner, settings.rates)
 
+    planned = planned_tests(config, learner, tests, protocols["test"], classes)
     used = file_sha256(config.checkpoint or config.init)
     name, digest = recipe.run_name(config), recipe.config_hash(config, used)
     folder = choose_run_folder(config.output, name, digest, config.resume) if fabric.is_global_zero else None
     folder = fabric.broadcast(folder)
     console.print(f"run {folder} on {fabric.device.type}")
-    if config.resume and all((folder / f"row{label}.json").is_file() for label in tests):
-        rows = [json.loads((folder / f"row{label}.json").read_text(encoding="utf-8")) for label in tests]
+    if config.resume and all((folder / f"row{test.label}.json").is_file() for test in planned):
+        rows = [json.loads((folder / f"row{test.label}.json").read_text(encoding="utf-8")) for test in planned]
         for row in rows:
             console.print(
                 f"already finished: {row['data']} {row['accuracy']:.2f} ± {row['ci95']:.2f}% (nothing to resume)"
@@ -153,19 +155,26 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
         return []
     if not fabric.is_global_zero:
         return []
-    rows = []
-    for label, bank in tests.items():
-        found = evaluate(learner, bank, protocols["test"])
-        row = _row(config, found, facts, pretraining, folder, name, digest)
-        with replacing(folder / f"test_accuracies{label}.npy") as temporary:
+    rows, embedded = [], None
+    trained_head = getattr(learner, "head", None)
+    for test in planned:
+        bank = test.bank.to(fabric.device)
+        again = embedded is not None and embedded[0] is test.bank
+        if len(planned) > 1 and not again and learner.scores_frozen_features and bank.is_images:
+            embedded = test.bank, embed_bank(learner, bank)
+        if config.heads is not None:
+            learner.use_head(trained_head if test.head is None else test.head)
+        found = evaluate(learner, bank, test.protocol, embedded=embedded and embedded[1])
+        row = _row(config, found, test.head_text, facts, pretraining, folder, name, digest)
+        with replacing(folder / f"test_accuracies{test.label}.npy") as temporary:
             np.save(temporary, found.accuracies, allow_pickle=False)
-        draw_episode(learner.eval(), bank.to(fabric.device), found.protocol, folder / f"episode{label}.png")
+        draw_episode(learner.eval(), bank, found.protocol, folder / f"episode{test.label}.png")
         # A run that was killed after its row was appended and before it said so is not counted twice.
         if config.leaderboard and not (config.resume and has_row(config.leaderboard, row)):
             append(config.leaderboard, row)
-        write_text(folder / f"row{label}.json", json.dumps(asdict(row), indent=1) + "\n")
+        write_text(folder / f"row{test.label}.json", json.dumps(asdict(row), indent=1) + "\n")
         rows.append(asdict(row))
-        console.print(f"meta-test {found}")
+        console.print(f"meta-test {'' if len(planned) == 1 else f'{test.head_text} '}{found}")
         console.print(
             f"{found.seconds:.1f} s, {found.episodes_per_second:.0f} episodes/s; pictures and accuracies in {folder}"
         )
@@ -226,7 +235,14 @@ def _with_leak(pretraining: str, data: str) -> str:
 
 
 def _row(
-    config: DictConfig, found: Evaluation, facts: dict, pretraining: str, folder: Path, name: str, digest: str
+    config: DictConfig,
+    found: Evaluation,
+    head: str,
+    facts: dict,
+    pretraining: str,
+    folder: Path,
+    name: str,
+    digest: str,
 ) -> Row:
     commit, dirty = git_state()
     return Row(
@@ -239,7 +255,7 @@ def _row(
         backbone=recipe.describe_backbone(config),
         pretraining=_with_leak(pretraining, found.data),
         learner=recipe.describe(config.learner),
-        head=recipe.describe(config.head),
+        head=head,
         loss=recipe.describe_training(config),
         transductive=found.transductive,
         train_protocol=facts.get("train_protocol", ""),
@@ -254,6 +270,7 @@ def _row(
         seed=config.seed,
         accuracy=found.accuracy,
         ci95=found.ci95,
+        macro_accuracy=found.macro_accuracy,
         ci_type="t",
         seconds=round(found.seconds, 3),
         episodes_per_second=round(found.episodes_per_second, 1),

@@ -4,6 +4,8 @@ import re
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 from fewshot.errors import FewshotError
 from fewshot.leaderboard.row import Row
 from fewshot.leaderboard.table import read
@@ -57,8 +59,9 @@ def check_can_append(leaderboard: Path | str) -> None:
 
 
 def has_row(leaderboard: Path | str, row: Row) -> bool:
-    """Whether the leaderboard has a row of that run on those images."""
+    """Whether the leaderboard has a row of that run, by that head on those images and episodes."""
     if not Path(leaderboard).exists():
         return False
     table = read(leaderboard)
-    return bool(((table["run"] == row.run) & (table["bank_fingerprint"] == row.bank_fingerprint)).any())
+    same = [table[name] == getattr(row, name) for name in ("run", "bank_fingerprint", "head", "episodes_sha256")]
+    return bool(np.logical_and.reduce(same).any())

@@ -5,17 +5,21 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch.nn.functional import one_hot
 
 from fewshot.data.bank import Bank
 from fewshot.device import keep_freed_memory
 from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.sampler import EpisodeIndices, EpisodeSampler
+from fewshot.errors import FewshotError
 from fewshot.evaluation.embedding import embed_bank
 from fewshot.evaluation.intervals import mean_interval
 from fewshot.learners.learner import Learner
 
 _BATCH_NUMBERS = 2**23
+# Change of scores, as a share of the largest, which shows that queries are predicted by each other.
+_DEPENDENT = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +28,8 @@ class Evaluation:
 
     Args:
         accuracies: float64 `[episodes]`, share of right queries in each episode, 0 to 1.
+        macro_accuracies: float64 `[episodes]`, the mean of that share over the classes that have queries; the same where
+            queries are balanced.
         protocol: what was played.
         data, split, pipeline, bank_fingerprint: on which images.
         episodes_sha256: hash of the drawn item indices; equal hashes mean identical tasks.
@@ -33,6 +39,7 @@ class Evaluation:
     """
 
     accuracies: np.ndarray
+    macro_accuracies: np.ndarray
     protocol: Protocol
     data: str
     split: str
@@ -47,6 +54,11 @@ class Evaluation:
     def accuracy(self) -> float:
         """Mean accuracy in percent."""
         return 100 * mean_interval(self.accuracies).mean
+
+    @property
+    def macro_accuracy(self) -> float:
+        """Mean macro accuracy in percent."""
+        return 100 * mean_interval(self.macro_accuracies).mean
 
     @property
     def ci95(self) -> float:
@@ -66,15 +78,22 @@ class Evaluation:
         row |= {"way": self.protocol.way, "shot": self.protocol.shot_text, "query": self.protocol.query}
         row |= {"imbalance": self.protocol.imbalance, "episodes": len(self.accuracies)}
         row |= {"episodes_sha256": self.episodes_sha256, "test_seed": self.protocol.seed}
-        for name in ("accuracy", "ci95", "seconds", "episodes_per_second"):
+        for name in ("accuracy", "ci95", "macro_accuracy", "seconds", "episodes_per_second"):
             row[name] = getattr(self, name)
         return pd.DataFrame([row])
 
     def __str__(self) -> str:
-        return f"{self.accuracy:.2f} ± {self.ci95:.2f}% ({self.protocol}, {len(self.accuracies)} episodes of {self.data}/{self.split})"
+        macro = "" if self.protocol.dirichlet is None else f", macro {self.macro_accuracy:.2f}%"
+        return f"{self.accuracy:.2f} ± {self.ci95:.2f}%{macro} ({self.protocol}, {len(self.accuracies)} episodes of {self.data}/{self.split})"
 
 
-def evaluate(learner: Learner, bank: Bank, protocol: Protocol, tasks_per_batch: int | None = None) -> Evaluation:
+def evaluate(
+    learner: Learner,
+    bank: Bank,
+    protocol: Protocol,
+    tasks_per_batch: int | None = None,
+    embedded: Bank | None = None,
+) -> Evaluation:
     """Score `learner` on the first `protocol.episodes` episodes of `protocol` on `bank`.
 
     The learner is in eval mode meanwhile (BatchNorm uses what it saw in training) and is left in
@@ -85,9 +104,11 @@ def evaluate(learner: Learner, bank: Bank, protocol: Protocol, tasks_per_batch: 
         bank: classes that the learner was not trained on.
         protocol: what an episode is, and how many.
         tasks_per_batch: tasks scored at a time; by default what fits about 32 MB.
+        embedded: `embed_bank(learner, bank)`, for those who score the same features several times.
 
     Raises:
-        FewshotError: the protocol does not fit the bank.
+        FewshotError: the protocol does not fit the bank, or the learner says that it is inductive and predicts queries by
+            the others.
     """
     keep_freed_memory()
     drawn = EpisodeSampler(bank, protocol).indices(0, protocol.episodes)
@@ -98,21 +119,26 @@ def evaluate(learner: Learner, bank: Bank, protocol: Protocol, tasks_per_batch: 
     learner.eval()
     try:
         frozen = learner.scores_frozen_features and bank.is_images
-        source = embed_bank(learner, bank, needed=_used(drawn)) if frozen else bank
+        source = bank
+        if frozen:
+            source = embed_bank(learner, bank, needed=_used(drawn)) if embedded is None else embedded
         predict = learner.predict if source.is_images else learner.predict_features
         sampler = EpisodeSampler(source, protocol, channels_last=True)
         if tasks_per_batch is None:
             numbers = (protocol.support_size + protocol.query_size) * source.items[0].numel()
             tasks_per_batch = max(1, min(256, _BATCH_NUMBERS // numbers))
+        if not learner.transductive:
+            _check_inductive(learner, predict, sampler.episodes(0, min(2, protocol.episodes)))
         parts = []
         for start in range(0, protocol.episodes, tasks_per_batch):
             episodes = sampler.episodes(start, min(tasks_per_batch, protocol.episodes - start))
             parts.append(_accuracies(predict, episodes))
-        accuracies = torch.cat(parts).cpu().numpy()
+        accuracies, macro_accuracies = torch.cat(parts, dim=1).cpu().numpy()
     finally:
         learner.train(mode)
     return Evaluation(
         accuracies=accuracies,
+        macro_accuracies=macro_accuracies,
         protocol=protocol,
         data=bank.name,
         split=bank.split,
@@ -132,5 +158,32 @@ def _used(drawn: EpisodeIndices) -> torch.Tensor:
 
 @torch.no_grad()
 def _accuracies(predict, episodes: Episodes) -> torch.Tensor:
-    right = predict(episodes).argmax(-1) == episodes.query_labels
-    return right.double().mean(1)
+    """Shares of right queries, over all of a task's and over each class's, `[2, B]`."""
+    right = (predict(episodes).argmax(-1) == episodes.query_labels).double()
+    member = one_hot(episodes.query_labels, episodes.way).double()
+    counts = member.sum(1)
+    of_class = (right[:, None] @ member).squeeze(1) / counts.clamp_min(1)
+    return torch.stack([right.mean(1), of_class.sum(1) / (counts > 0).sum(1)])
+
+
+@torch.no_grad()
+def _check_inductive(learner: Learner, predict, episodes: Episodes) -> None:
+    """Raise a FewshotError if the first queries are predicted otherwise when the others are not there."""
+    few = (episodes.query.shape[1] + 1) // 2
+    alone = Episodes(
+        episodes.support,
+        episodes.support_labels,
+        episodes.query[:, :few],
+        episodes.query_labels[:, :few],
+        episodes.classes,
+    )
+    scores, fewer = predict(episodes)[:, :few], predict(alone)
+    finite = scores.isfinite() & fewer.isfinite()
+    change = (scores - fewer).abs()[finite].max() / scores[finite].abs().max().clamp_min(1e-12)
+    # Sums in another order move a score by a millionth or so.
+    if change > _DEPENDENT:
+        name = type(getattr(learner, "head", learner)).__name__
+        raise FewshotError(
+            f"{name} says that it is inductive, but its scores change by a share of {float(change):.2g} when other queries are "
+            f"left out; set transductive = True, or keep BatchNorm out of training mode"
+        )

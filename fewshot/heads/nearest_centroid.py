@@ -1,16 +1,15 @@
 """SimpleShot: the nearest centroid of transformed features (Wang et al., 2019)."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from fewshot.distances.euclidean import squared_euclidean
 from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.prototypes import prototypes
 from fewshot.errors import FewshotError
+from fewshot.heads.feature_transform import FeatureTransform
 
-TRANSFORMS = ("un", "l2n", "cl2n")
+SIMPLESHOT = ("un", "l2n", "cl2n")
 
 
 class NearestCentroidHead(nn.Module):
@@ -31,24 +30,11 @@ class NearestCentroidHead(nn.Module):
 
     def __init__(self, transform: str = "cl2n", feature_size: int | None = None):
         super().__init__()
-        if transform not in TRANSFORMS:
-            raise FewshotError(f"head.transform={transform}; expected one of {', '.join(TRANSFORMS)}")
-        self.transform = transform
-        if transform == "cl2n":
-            if feature_size is None:
-                raise FewshotError("head.transform=cl2n needs a backbone of known size")
-            # The learner knows it, keeps it with its weights and tells it here.
-            self.register_buffer("base_mean", torch.full((feature_size,), torch.nan), persistent=False)
-
-    def transformed(self, features: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
-        """The features as distances see them."""
-        if self.transform == "cl2n":
-            if self.base_mean.isnan().any():
-                raise FewshotError("head.transform=cl2n has no mean of base features; train with this head, or use l2n")
-            features = features - self.base_mean
-        return features if self.transform == "un" else normalize(features, dim=-1)
+        if transform not in SIMPLESHOT:
+            raise FewshotError(f"head.transform={transform}; expected one of {', '.join(SIMPLESHOT)}")
+        self.transform = FeatureTransform(transform, feature_size)
 
     def forward(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
         """Features of a batch of tasks to logits `[B, Q, N]`."""
-        centres = prototypes(self.transformed(episodes.support), episodes.support_labels, episodes.way)
-        return -squared_euclidean(self.transformed(episodes.query), centres)
+        centres = prototypes(self.transform(episodes.support), episodes.support_labels, episodes.way)
+        return -squared_euclidean(self.transform(episodes.query), centres)

@@ -33,6 +33,7 @@ class Row:
         seed: of initial weights and training episodes.
         accuracy: mean over episodes, percent.
         ci95: half-width of its 95% interval, percent points; NaN for a single episode.
+        macro_accuracy: mean over episodes of the mean over classes, percent; that of `accuracy` where queries are balanced.
         ci_type: `t` is Student's t over episodes, which leaves out training variance.
         seconds: of the meta-test, embedding included.
         episodes_per_second: of the meta-test, embedding included.
@@ -70,6 +71,7 @@ class Row:
     seed: int
     accuracy: float
     ci95: float
+    macro_accuracy: float
     ci_type: str
     seconds: float
     episodes_per_second: float

@@ -12,8 +12,8 @@ from fewshot.learners.learner import Learner
 class FeatureLearner(Learner):
     """What learners of frozen features share; a subclass says how they are trained.
 
-    The mean feature of the training images, `base_mean`, lies with the weights: NaN until training has ended. A head
-    with a buffer `base_mean` of its own is told.
+    The mean feature of the training images, `base_mean`, lies with the weights: NaN until training has ended. A part of the
+    head with a buffer `base_mean` of its own is told.
 
     Args:
         backbone: images `[n, c, h, w]` to features `[n, d]`; `backbone.feature_size` is d.
@@ -43,7 +43,7 @@ class FeatureLearner(Learner):
 
     @property
     def needs_base_mean(self) -> bool:
-        return hasattr(self.head, "base_mean")
+        return any(hasattr(part, "base_mean") for part in self.head.modules())
 
     def set_base_features(self, features: Float[Tensor, "n d"]) -> None:
         self.base_mean.copy_(features.mean(0))
@@ -58,6 +58,12 @@ class FeatureLearner(Learner):
     def predict_features(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
         return self.head(episodes)
 
+    def use_head(self, head: nn.Module) -> None:
+        """Score with another head from now on."""
+        self.head = head.to(self.base_mean.device).train(self.training)
+        self._tell_head()
+
     def _tell_head(self) -> None:
-        if self.needs_base_mean:
-            self.head.base_mean.copy_(self.base_mean)
+        for part in self.head.modules():
+            if hasattr(part, "base_mean"):
+                part.base_mean.copy_(self.base_mean)

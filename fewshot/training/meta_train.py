@@ -307,12 +307,13 @@ class _Run:
             _tell_base_features(self.learner, self.sampler.bank)
 
 
-def parameter_groups(learner: Learner, rates: dict[str, float]) -> dict[float, list[nn.Parameter]]:
+def parameter_groups(learner: Learner, rates: dict[str, float] | None) -> dict[float, list[nn.Parameter]]:
     """What is trained, by the factor on its learning rate.
 
     Raises:
         FewshotError: a rate of a part that has no weights.
     """
+    rates = rates or {}
     unused, groups = set(rates), {}
     for name, parameter in learner.named_parameters():
         parts = [part for part in rates if f"{name}.".startswith(f"{part}.")]

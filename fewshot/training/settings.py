@@ -1,6 +1,6 @@
 """How the meta-training loop runs."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from fewshot.episodes.images import ImageProtocol
 from fewshot.errors import FewshotError
@@ -17,7 +17,7 @@ class TrainingSettings:
         checkpoint_every: episodes between checkpoints; there is one at each validation too.
         log_every: episodes per row of the training curve.
         gradient_clip: largest gradient norm; null does not clip.
-        rates: factors on the learning rate of some parts, such as `{head: 10}`; the longest name counts.
+        rates: factors on the learning rate of some parts, such as `{head: 10}`; the longest name counts. null for none.
 
     Raises:
         FewshotError: a count out of range, or a factor that is not positive.
@@ -29,10 +29,10 @@ class TrainingSettings:
     checkpoint_every: int = 1000
     log_every: int = 100
     gradient_clip: float | None = None
-    rates: dict[str, float] = field(default_factory=dict)
+    rates: dict[str, float] | None = None
 
     def __post_init__(self):
-        for name, factor in self.rates.items():
+        for name, factor in (self.rates or {}).items():
             if isinstance(factor, bool) or not isinstance(factor, int | float) or not factor > 0:
                 raise FewshotError(f"training.rates.{name}={factor!r}; expected a factor of more than 0")
         for name, least in (("tasks_per_step", 1), ("validate_every", 0), ("checkpoint_every", 1), ("log_every", 1)):

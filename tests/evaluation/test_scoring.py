@@ -50,7 +50,10 @@ def test_an_oracle_is_always_right(bank):
 
 
 def test_random_and_constant_answers_are_right_one_time_in_way(bank):
-    found = evaluate(learner_with(Says(random_logits)), bank, Protocol(episodes=400), tasks_per_batch=1)
+    guesses = Says(random_logits)
+    # Other numbers at each call: to those who ask, as if other queries mattered.
+    guesses.transductive = True
+    found = evaluate(learner_with(guesses), bank, Protocol(episodes=400), tasks_per_batch=1)
     assert abs(found.accuracy - 20) < 4 * found.ci95 / 1.96
     constant = Says(lambda e: torch.zeros(*e.query_labels.shape, e.way))
     assert evaluate(learner_with(constant), bank, Protocol(episodes=20)).accuracy == pytest.approx(20)
@@ -137,3 +140,48 @@ def test_an_impossible_protocol_is_refused_before_embedding(bank):
     learner.embed = never
     with pytest.raises(FewshotError, match="way=50"):
         evaluate(learner, bank, Protocol(way=50))
+
+
+class _Mean(torch.nn.Module):
+    """A head that looks at the mean of the queries."""
+
+    def __init__(self, transductive):
+        super().__init__()
+        self.transductive = transductive
+
+    def forward(self, episodes):
+        return PrototypeHead()(
+            episodes.with_items(episodes.support, episodes.query - episodes.query.mean(1, keepdim=True))
+        )
+
+
+def test_a_head_that_uses_queries_jointly_and_does_not_say_so_is_found_out(bank):
+    protocol = Protocol(5, 1, 5, episodes=3)
+    features = bank.with_features(bank.items.flatten(1).float())
+    for told in (True, False):
+        learner = MetricLearner(Pixels(1, 28), _Mean(told), CrossEntropy())
+        if told:
+            assert evaluate(learner, features, protocol).transductive
+        else:
+            with pytest.raises(FewshotError, match=r"_Mean says that it is inductive, .* set transductive = True"):
+                evaluate(learner, features, protocol)
+
+
+def test_macro_accuracy_is_the_mean_over_the_classes_that_have_queries(bank):
+    class First(torch.nn.Module):
+        transductive = False
+
+        def forward(self, episodes):
+            scores = torch.zeros(len(episodes), episodes.query.shape[1], episodes.way)
+            scores[..., 0] = 1
+            return scores
+
+    learner = MetricLearner(Pixels(1, 28), First(), CrossEntropy())
+    protocol = Protocol(5, 1, 5, dirichlet=0.5, episodes=50)
+    found = evaluate(learner, bank, protocol)
+    labels = EpisodeSampler(bank, protocol).indices(0, 50).query_labels
+    present = [len(np.unique(row)) for row in labels]
+    assert found.accuracies == pytest.approx((labels == 0).mean(1))
+    assert found.macro_accuracies == pytest.approx([(0 in row) / n for row, n in zip(labels, present, strict=True)])
+    balanced = evaluate(learner, bank, Protocol(5, 1, 5, episodes=20))
+    assert balanced.macro_accuracies == pytest.approx(balanced.accuracies)

@@ -38,7 +38,7 @@ HEADS = {
 
 
 def with_base_mean(head):
-    head.base_mean.copy_(random(30, 8, seed=77).mean(0))
+    head.transform.base_mean.copy_(random(30, 8, seed=77).mean(0))
     return head
 
 

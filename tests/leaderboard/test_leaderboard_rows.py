@@ -32,6 +32,7 @@ ORDER = [
     "seed",
     "accuracy",
     "ci95",
+    "macro_accuracy",
     "ci_type",
     "seconds",
     "episodes_per_second",

@@ -68,12 +68,12 @@ def test_training_learns_the_base_classes_and_keeps_their_mean(bank, bank_of, tm
     assert result.curve[-1]["train_accuracy"] > 90
     mean = embed_bank(learner, bank).items.mean(0)
     torch.testing.assert_close(learner.base_mean, mean)
-    torch.testing.assert_close(learner.head.base_mean, mean)
+    torch.testing.assert_close(learner.head.transform.base_mean, mean)
     for name in (BEST, LAST):
         weights, facts = load_weights(tmp_path / name)
         again = classifier()
         again.load_state_dict(weights)
-        assert not again.head.base_mean.isnan().any()
+        assert not again.head.transform.base_mean.isnan().any()
         assert (facts["episodes"] == result.best_episode) == (name == BEST) or result.best_episode == result.episodes
     again.load_state_dict(load_weights(tmp_path / BEST)[0])
     protocol = Protocol(episodes=30)
