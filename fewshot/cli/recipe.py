@@ -275,9 +275,13 @@ def with_checkpoint(config: DictConfig, stored: dict, overrides: Iterable[str]) 
         overrides: the command line's overrides, `key=value` each.
     """
     typed_keys = [text.lstrip("+~").partition("=")[0].partition("@")[0] for text in overrides]
+    # Tuning plays the episodes of validation, and may play others than training did.
+    fixed = [part for part in _OF_TRAINING if not (config.mode == "tune" and part == "episodes.val")]
     for key in typed_keys:
-        if any(key == part or key.startswith(f"{part}.") for part in _OF_TRAINING):
-            raise FewshotError(f"{key} belongs to training: mode=test takes it from the checkpoint; leave it out")
+        if any(key == part or key.startswith(f"{part}.") for part in fixed):
+            raise FewshotError(
+                f"{key} belongs to training: mode={config.mode} takes it from the checkpoint; leave it out"
+            )
     merged = OmegaConf.create(stored)
     for key in _OF_THE_COMMAND:
         merged[key] = config[key]

@@ -15,8 +15,9 @@ import fewshot
 from fewshot.cli import recipe
 from fewshot.cli.planned_tests import planned_tests
 from fewshot.cli.provenance import git_state
-from fewshot.cli.run_banks import open_test_banks, open_training_banks
+from fewshot.cli.run_banks import open_test_banks, open_training_banks, open_validation_bank
 from fewshot.cli.run_folder import check_can_append, choose_run_folder, has_row
+from fewshot.cli.run_tune import tune
 from fewshot.cli.typed import typed
 from fewshot.data.bank import Bank
 from fewshot.data.catalog import made_dataset
@@ -39,7 +40,7 @@ from fewshot.training.fabric import Trainer, make_fabric
 from fewshot.training.meta_train import BEST, meta_train, parameter_groups
 from fewshot.training.settings import ClassificationSettings, TrainingSettings
 
-MODES = ("train_and_test", "train", "test")
+MODES = ("train_and_test", "train", "test", "tune")
 
 
 def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
@@ -50,8 +51,8 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
         overrides: what was typed, `key=value` each; in a test it goes on top of the checkpoint's configuration.
 
     Returns:
-        The leaderboard rows that were made, one for each data set tested; none for `mode=train`, and on all
-        ranks but the first.
+        The leaderboard rows that were made, one for each head, data set and protocol tested; none for `mode=train` and
+        `mode=tune`, and on all ranks but the first.
 
     Raises:
         FewshotError: something given cannot be used; it is found before anything is written.
@@ -59,16 +60,21 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
     if config.mode not in MODES:
         raise FewshotError(f"mode={config.mode}; expected one of {', '.join(MODES)}")
     weights, facts = None, {}
-    if config.mode == "test":
+    trains = config.mode in ("train_and_test", "train")
+    if not trains:
         if not config.checkpoint:
-            raise FewshotError("mode=test needs checkpoint=PATH, the best.safetensors or last.safetensors of a run")
+            raise FewshotError(
+                f"mode={config.mode} needs checkpoint=PATH, the best.safetensors or last.safetensors of a run"
+            )
         if config.resume:
-            raise FewshotError("resume=true goes with training; a test has nothing to resume, leave it out")
+            raise FewshotError(
+                f"resume=true goes with training; mode={config.mode} has nothing to resume, leave it out"
+            )
         weights, facts = load_weights(config.checkpoint)
         if "config" in facts:
             config = recipe.with_checkpoint(config, facts["config"], overrides)
     elif config.checkpoint:
-        raise FewshotError("checkpoint= goes with mode=test; to go on with an interrupted run use resume=true")
+        raise FewshotError("checkpoint= goes with mode=test or tune; to go on with an interrupted run use resume=true")
     recipe.check_seed(config.seed)
     protocols = {part: recipe.make_protocol(config, part) for part in ("train", "val", "test")}
     classifies = recipe.trains_on_images(config)
@@ -80,28 +86,36 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
     if config.leaderboard:
         check_can_append(config.leaderboard)
     fabric = make_fabric(trainer)
-    if config.mode != "test" and not classifies:
+    if trains and not classifies:
         settings.check_steps(protocols["train"].episodes, fabric.world_size)
     console = Console(quiet=not fabric.is_global_zero, highlight=False, soft_wrap=True)
-    banks = {} if config.mode == "test" else open_training_banks(dataset, protocols, classifies, console)
+    banks = open_training_banks(dataset, protocols, classifies, console) if trains else {}
     if classifies and "train" in banks:
         images = len(banks["train"])
         protocols["train"], settings = settings.protocol(images, config.seed), settings.counted_in_images(images)
         settings.check_steps(protocols["train"].episodes, fabric.world_size)
     trained_on = _trained_format(banks, facts)
     seen = facts.get("seen", {}) | {f"{bank.name}/{bank.split}": bank.class_names for bank in banks.values()}
-    tests = open_test_banks(config.data, dataset, seen, protocols["test"], trained_on, console)
+    if config.mode == "tune":
+        tests = {"": open_validation_bank(dataset, protocols["val"], trained_on, console)}
+    else:
+        tests = open_test_banks(config.data, dataset, seen, protocols["test"], trained_on, console)
     classes = banks["train"].num_classes if "train" in banks else facts.get("classes")
     learner = recipe.make_learner(config, next(iter(tests.values())), classes)
     if weights is not None:
         _load(learner, weights, config.checkpoint, recipe.replaced_head(overrides))
     pretraining = facts.get("pretraining", getattr(getattr(learner, "backbone", None), "pretraining", "none"))
-    if config.mode != "test" and config.init:
+    if trains and config.init:
         pretraining = _start_from(learner, config.init)
-    if config.mode != "test":
+    if trains:
         # Before anything is written: rates may be of parts that are not there.
         parameter_groups(learner, settings.rates)
 
+    if config.mode == "tune":
+        if fabric.is_global_zero:
+            learner.to(fabric.device)
+            tune(config, learner, tests[""].to(fabric.device), protocols["val"], classes, console)
+        return []
     planned = planned_tests(config, learner, tests, protocols["test"], classes)
     used = file_sha256(config.checkpoint or config.init)
     name, digest = recipe.run_name(config), recipe.config_hash(config, used)
@@ -118,7 +132,7 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
     if fabric.is_global_zero:
         write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
 
-    if config.mode != "test" and any(p.requires_grad for p in learner.parameters()):
+    if trains and any(p.requires_grad for p in learner.parameters()):
         facts = {
             "config": recipe.without_command(config),
             "train_protocol": str(protocols["train"]),
@@ -148,7 +162,7 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
         if fabric.is_global_zero:
             draw_curve(result.curve, folder / "curve.png", name)
     learner.to(fabric.device)
-    if config.mode != "test" and not facts and learner.needs_base_mean:
+    if trains and not facts and learner.needs_base_mean:
         learner.set_base_features(embed_bank(learner, banks["train"].to(fabric.device)).items)
     if config.mode == "train":
         console.print(f"weights in {folder / BEST}" if (folder / BEST).is_file() else "nothing to train, nothing saved")

@@ -35,6 +35,23 @@ def open_training_banks(
     return banks
 
 
+def open_validation_bank(
+    dataset: DataSet, protocol: Protocol, trained_on: ImageFormat | None, console: Console
+) -> Bank:
+    """The validation classes of a data set in the format that was trained on.
+
+    Raises:
+        FewshotError: the data set has none, or they do not fit the protocol.
+    """
+    if "val" not in dataset.splits:
+        raise FewshotError(
+            f"{dataset.name} has no validation classes to tune on; its splits are {', '.join(dataset.splits)}"
+        )
+    bank = _open(dataset, "val", console)
+    EpisodeSampler(bank, protocol)
+    return bank if trained_on is None else in_format(bank, trained_on)
+
+
 def open_test_banks(
     data: DictConfig,
     dataset: DataSet,
