@@ -4,8 +4,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fewshot.distances.euclidean import squared_euclidean
-
 GRAPHS = ("directed", "symmetric", "psd")
 
 
@@ -18,10 +16,18 @@ def neighbour_graph(points: Float[Tensor, "b m d"], neighbours: int, graph: str)
         graph: `directed` has weight 1 at each of them; `symmetric` is the mean of that and its transpose; `psd` adds to the
             symmetric one the sums of its rows on the diagonal, which makes it positive semidefinite.
     """
-    distance = squared_euclidean(points, points)
-    distance.diagonal(dim1=1, dim2=2).fill_(torch.inf)
-    nearest = distance.topk(min(neighbours, points.shape[1] - 1), largest=False).indices
-    weights = torch.zeros_like(distance).scatter_(2, nearest, 1.0)
+    # Of the mean's place nothing depends, and products of small numbers lose less.
+    points = points - points.mean(1, keepdim=True)
+    # Along a row the square of its own length is the same everywhere: it does not change which are nearest.
+    squares = points.square().sum(-1)[:, None]
+    farness = torch.baddbmm(squares, points, points.transpose(1, 2), alpha=-2)
+    farness.diagonal(dim1=1, dim2=2).fill_(torch.inf)
+    weights = torch.zeros_like(farness)
+    # A few times the nearest is faster than to sort, and there are few.
+    for _ in range(min(neighbours, points.shape[1] - 1)):
+        nearest = farness.argmin(2, keepdim=True)
+        weights.scatter_(2, nearest, 1.0)
+        farness.scatter_(2, nearest, torch.inf)
     if graph == "directed":
         return weights
     weights = (weights + weights.transpose(1, 2)) / 2

@@ -18,8 +18,9 @@ def sinkhorn(
     balance: float = 1.0,
     iterations: int = 1000,
     tolerance: float = 1e-6,
-) -> Float[Tensor, "b q n"]:
-    """The transport `diag(u) exp(-sharpness * cost) diag(v)` whose rows sum to 1.
+    start: Float[Tensor, "b 1 n"] | None = None,
+) -> tuple[Float[Tensor, "b q n"], Float[Tensor, "b 1 n"]]:
+    """The transport `diag(u) exp(-sharpness * cost) diag(v)` whose rows sum to 1, and v.
 
     With `balance` 1 the columns sum to q / n; with 0 they are free and this is a softmax; between, v takes
     that power of what full balance asks for, the solution of transport with a Kullback-Leibler penalty on the columns.
@@ -29,28 +30,35 @@ def sinkhorn(
         sharpness: of the transport; at 0 it is 1 / n everywhere.
         balance: 0 to 1.
         iterations: at the most.
-        tolerance: of the relative change of u at which a task is done; it then stays as it is while others go on.
+        tolerance: of the relative change of u in one iteration at which a task is done; every fifth iteration looks.
+        start: v of a similar cost, to begin with.
 
     Source: Cuturi, Sinkhorn Distances, 2013; with a penalty, Chizat et al., Scaling Algorithms for Unbalanced Optimal
     Transport Problems, 2018.
     """
     # The least cost of each row is taken out: u takes it up, and no row vanishes. In double, so that no column does.
     kernel = (-sharpness * (cost - cost.amin(-1, keepdim=True))).double().exp()
-    share = cost.shape[1] / cost.shape[2]
-    u = 1 / kernel.sum(-1, keepdim=True)
-    v = torch.ones_like(kernel[:, :1])
-    going = torch.ones(len(cost), 1, 1, dtype=torch.bool, device=cost.device)
-    if balance > 0:
-        for _ in range(iterations):
-            column = (kernel.transpose(1, 2) @ u).transpose(1, 2).clamp_min(torch.finfo(torch.float64).tiny)
-            new_v = (share / column) ** balance
-            new_u = 1 / (kernel @ new_v.transpose(1, 2))
-            change = (new_u / u - 1).abs().amax(1, keepdim=True)
-            u, v = torch.where(going, new_u, u), torch.where(going, new_v, v)
-            going = going & (change > tolerance)
-            if not bool(going.any()):
-                break
-    return (u * kernel * v).to(cost.dtype)
+    share, tiny = cost.shape[1] / cost.shape[2], torch.finfo(torch.float64).tiny
+    v = torch.ones_like(kernel[:, :1]) if start is None or balance == 0 else start.clone()
+    # Those that are done are left out: what a task gets does not depend on the batch it is in.
+    left, part, v_left = torch.arange(len(cost), device=cost.device), kernel, v.clone()
+    for i in range(iterations if balance > 0 else 0):
+        u = 1 / (part * v_left).sum(-1, keepdim=True)
+        v_left = share / (part * u).sum(1, keepdim=True).clamp_min(tiny)
+        if balance < 1:
+            v_left = v_left**balance
+        if i % 5 < 4:
+            continue
+        change = (1 / (part * v_left).sum(-1, keepdim=True) / u - 1).abs().amax((1, 2))
+        v[left] = v_left
+        going = change > tolerance
+        if not bool(going.any()):
+            break
+        left, part, v_left = left[going], part[going], v_left[going]
+    else:
+        v[left] = v_left
+    transport = kernel * v
+    return (transport / transport.sum(-1, keepdim=True)).to(cost.dtype), v
 
 
 class PTMAPHead(nn.Module):
@@ -98,15 +106,16 @@ class PTMAPHead(nn.Module):
         support, query = (_centred(normalize(part, dim=-1)) for part in (support, query))
         member = one_hot(episodes.support_labels, episodes.way).to(support.dtype).transpose(1, 2)
         centres = prototypes(support, episodes.support_labels, episodes.way)
-        for _ in range(self.steps):
-            moved = self.transport(query, centres).transpose(1, 2)
-            means = (member @ support + moved @ query) / (member.sum(2) + moved.sum(2))[..., None]
-            centres = centres + self.rate * (means - centres)
-        return self.transport(query, centres).clamp_min(torch.finfo(query.dtype).tiny).log()
-
-    def transport(self, query: Float[Tensor, "b q d"], centres: Float[Tensor, "b n d"]) -> Float[Tensor, "b q n"]:
-        """Of the queries to the centres."""
-        return sinkhorn(squared_euclidean(query, centres), self.sharpness, self.balance)
+        of_support, counts = member @ support, member.sum(2)
+        v = None
+        for step in range(self.steps + 1):
+            # Centres move by little, so the last v is a good start.
+            moved, v = sinkhorn(squared_euclidean(query, centres), self.sharpness, self.balance, start=v)
+            if step < self.steps:
+                moved = moved.transpose(1, 2)
+                means = (of_support + moved @ query) / (counts + moved.sum(2))[..., None]
+                centres = centres + self.rate * (means - centres)
+        return moved.clamp_min(torch.finfo(query.dtype).tiny).log()
 
 
 def _centred(items: Tensor) -> Tensor:

@@ -133,21 +133,20 @@ class TIMHead(nn.Module):
     def _alternate(self, centres: Tensor, support: Tensor, query: Tensor, target: Tensor) -> Tensor:
         """Closed-form updates of assignments and centres in turn."""
         ce, marginal, conditional = self.weights
-        share = ce / (1 + conditional)
-        ratio = support.shape[1] / query.shape[1]
-
-        def probabilities(items: Tensor) -> Tensor:
-            return (-self.temperature / 2 * squared_euclidean(items, centres)).softmax(-1)
-
+        share, ratio = ce / (1 + conditional), support.shape[1] / query.shape[1]
+        s = support.shape[1]
+        items = torch.cat([support, query], dim=1)
+        tiny = torch.finfo(items.dtype).tiny
         for _ in range(self.iterations):
-            of_support, of_query = probabilities(support), probabilities(query)
-            sharp = of_query ** (1 + conditional)
-            mass = sharp.sum(1, keepdim=True).clamp_min(torch.finfo(sharp.dtype).tiny)
-            assigned = sharp / mass ** (marginal / (1 + marginal))
+            offset = -self.temperature / 2 * centres.square().sum(-1)[:, None]
+            log_p = torch.baddbmm(offset, items, centres.transpose(1, 2), alpha=self.temperature).log_softmax(-1)
+            p = log_p.exp()
+            sharp = ((1 + conditional) * log_p[:, s:]).exp()
+            assigned = sharp * sharp.sum(1, keepdim=True).clamp_min(tiny) ** (-marginal / (1 + marginal))
             assigned = assigned / assigned.sum(-1, keepdim=True)
-            pulled = share * (target - of_support).transpose(1, 2) @ support
-            pulled = pulled + ratio * (assigned - of_query).transpose(1, 2) @ query
-            kept = share * of_support.sum(1) + ratio * of_query.sum(1)
-            total = share * target.sum(1) + ratio * assigned.sum(1)
-            centres = (pulled + kept[..., None] * centres) / total[..., None]
+            # Support and queries with their weights: what draws the centres, and what they keep of themselves.
+            taken = torch.cat([share * target, ratio * assigned], dim=1)
+            kept = torch.cat([share * p[:, :s], ratio * p[:, s:]], dim=1)
+            pulled = (taken - kept).transpose(1, 2) @ items + kept.sum(1)[..., None] * centres
+            centres = pulled / taken.sum(1)[..., None]
         return centres
