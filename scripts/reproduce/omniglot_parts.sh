@@ -33,3 +33,9 @@ part cosine head=prototype head.distance=cosine head.temperature=0.1 head.learn_
 part snr head=prototype head.distance=snr
 part mahalanobis head=prototype head.distance=mahalanobis head.rank=16
 part relation head=relation loss=mean_squared_error backbone.poolings=2
+part multi-scale pooling=multi_scale head=multi_scale
+
+# Heads that train no backbone score the features that Prototypical Networks learned.
+fewshot mode=test checkpoint="$(ls -d "$out"/prototype-*/best.safetensors)" name=prototype-features unbalanced=null \
+  heads='[logistic,finetune,{head: finetune, classifier: cosine},nearest_centroid,{head: nearest_centroid, transform: l2n},soft_kmeans]' \
+  output="$out" leaderboard="$out/leaderboard.csv" trainer.threads="${THREADS:-1}"
