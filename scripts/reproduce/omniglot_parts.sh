@@ -11,11 +11,12 @@ common="data=omniglot schedule=cosine episodes.train.episodes=$episodes training
 part() {
   name=$1
   shift
-  if ls "$out/$name"-*/row.json >/dev/null 2>&1; then return; fi
+  # Eight letters of the configuration's hash, so that no longer name is taken for this one.
+  if ls "$out/$name"-????????/row.json >/dev/null 2>&1; then return; fi
   fewshot $common name="$name" "$@"
   for test in "5 5" "20 1" "20 5"; do
     way=${test% *} shot=${test#* }
-    fewshot mode=test checkpoint="$(ls -d "$out/$name"-*/best.safetensors)" episodes.test.way="$way" episodes.test.shot="$shot" \
+    fewshot mode=test checkpoint="$(ls -d "$out/$name"-????????/best.safetensors)" episodes.test.way="$way" episodes.test.shot="$shot" \
       name="test-$name-${way}w${shot}s" output="$out" leaderboard="$out/leaderboard.csv" trainer.threads="${THREADS:-1}"
   done
 }
@@ -36,6 +37,6 @@ part relation head=relation loss=mean_squared_error backbone.poolings=2
 part multi-scale pooling=multi_scale head=multi_scale
 
 # Heads that train no backbone score the features that Prototypical Networks learned.
-fewshot mode=test checkpoint="$(ls -d "$out"/prototype-*/best.safetensors)" name=prototype-features unbalanced=null \
+fewshot mode=test checkpoint="$(ls -d "$out"/prototype-????????/best.safetensors)" name=prototype-features unbalanced=null \
   heads='[logistic,finetune,{head: finetune, classifier: cosine},nearest_centroid,{head: nearest_centroid, transform: l2n},soft_kmeans]' \
   output="$out" leaderboard="$out/leaderboard.csv" trainer.threads="${THREADS:-1}"
