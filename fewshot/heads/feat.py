@@ -5,7 +5,7 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
 
 from fewshot.distances.euclidean import squared_euclidean
 from fewshot.episodes.episodes import Episodes
@@ -84,8 +84,9 @@ class FEATHead(nn.Module):
             return {}
         items = torch.cat([episodes.support, episodes.query], dim=1)
         labels = torch.cat([episodes.support_labels, episodes.query_labels], dim=1)
-        _, m, d = items.shape
-        if m % episodes.way:
+        d = items.shape[-1]
+        counts = one_hot(labels, episodes.way).sum(1)
+        if bool((counts != counts[:, :1]).any()):
             raise FewshotError("head=feat with a regulariser needs as many items of each class; set head.balance=0")
         # Sorted by class, so that each class is a set of its own.
         order = labels.argsort(dim=1, stable=True)

@@ -59,6 +59,9 @@ def test_the_regulariser_is_that_of_a_plain_loop(head):
 def test_uneven_classes_are_refused_by_the_regulariser(head):
     with pytest.raises(FewshotError, match="as many items of each class"):
         head.training_terms(episodes_of((1, 2, 2)))
+    # Eighteen items for three classes, but not six of each.
+    with pytest.raises(FewshotError, match="as many items of each class"):
+        head.training_terms(episodes_of((1, 2, 3)))
 
 
 @pytest.mark.parametrize("options", [{"temperature": 0.0}, {"balance": -1.0}, {"regulariser_temperature": -1.0}])
