@@ -1,6 +1,9 @@
 """Objects of configuration nodes, with errors of one line."""
 
+import contextlib
 import inspect
+import types
+import typing
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,10 +35,27 @@ def _parameters(node: DictConfig) -> Mapping[str, inspect.Parameter]:
         return {}
 
 
+def _check_types(node: DictConfig, where: str) -> None:
+    """Raise a FewshotError where a plain value is not what the `_target_` of a node says it takes."""
+    target = get_object(str(node._target_))
+    try:
+        hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    except (NameError, TypeError, AttributeError, SyntaxError):
+        # Shapes in annotations are no types, and others need not say any.
+        return
+    for name, hint in hints.items():
+        kinds = set(typing.get_args(hint) or (hint,))
+        if name in node and kinds <= {int, float, str, bool, type(None)}:
+            fitting(node[name], hint, f"{where}.{name}")
+
+
 def make(node: DictConfig, where: str, **extra: Any) -> Any:
     """Instantiate the `_target_` of a node; what cannot be made is one line that names the node."""
     if "_target_" not in (node or {}):
         raise FewshotError(f"{where} has no _target_; choose one of the files in conf/{where}/")
+    with contextlib.suppress(ImportError):
+        # What cannot be imported is told by hydra, below.
+        _check_types(node, where)
     try:
         return instantiate(node, **_floats(node), **extra)
     except InstantiationException as error:
@@ -46,3 +66,35 @@ def make(node: DictConfig, where: str, **extra: Any) -> Any:
             raise cause from error
         detail = cause if cause is not None else str(error).splitlines()[0]
         raise FewshotError(f"{where}: cannot make {node._target_}: {detail}") from error
+
+
+def fitting(value: Any, hint: Any, where: str) -> Any:
+    """`value` as `hint` has it: whole numbers are floats where floats are taken, lists are tuples.
+
+    Raises:
+        FewshotError: it is of another type.
+    """
+    union = typing.get_origin(hint) in (types.UnionType, typing.Union)
+    allowed = typing.get_args(hint) if union else (hint,)
+    allowed = tuple(typing.get_origin(kind) or kind for kind in allowed)
+    if isinstance(value, list) and tuple in allowed:
+        return tuple(value)
+    if isinstance(value, bool):
+        fits = bool in allowed
+    elif isinstance(value, int) and int not in allowed:
+        fits = float in allowed or str in allowed
+        value = float(value) if float in allowed else str(value)
+    else:
+        fits = isinstance(value, allowed)
+    if not fits:
+        names = {
+            int: "a whole number",
+            float: "a number",
+            str: "text",
+            bool: "true or false",
+            tuple: "a list",
+            type(None): "null",
+        }
+        expected = " or ".join(names.get(kind, kind.__name__) for kind in allowed)
+        raise FewshotError(f"{where}={value!r}; expected {expected}")
+    return value

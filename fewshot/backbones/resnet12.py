@@ -93,7 +93,9 @@ class ResNet12(nn.Module):
         if widths not in WIDTHS:
             raise FewshotError(f"backbone.widths={widths}; expected one of {', '.join(WIDTHS)}")
         if not 0 <= drop_rate < 1:
-            raise FewshotError(f"backbone.drop_rate={drop_rate}; expected 0 to 1")
+            raise FewshotError(f"backbone.drop_rate={drop_rate}; expected at least 0 and less than 1")
+        if drop_size < 1 or drop_size % 2 == 0:
+            raise FewshotError(f"backbone.drop_size={drop_size}; expected an odd number of at least 1")
         if image_size < 16:
             raise FewshotError(f"images of {image_size} pixels vanish in ResNet-12's four poolings; use at least 16")
         blocks = []

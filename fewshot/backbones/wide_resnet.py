@@ -53,7 +53,7 @@ class WideResNet(nn.Module):
         if widen < 1:
             raise FewshotError(f"backbone.widen={widen}; expected at least 1")
         if not 0 <= dropout < 1:
-            raise FewshotError(f"backbone.dropout={dropout}; expected 0 to 1")
+            raise FewshotError(f"backbone.dropout={dropout}; expected at least 0 and less than 1")
         self.stem = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
         groups, width = [], 16
         for i in range(3):

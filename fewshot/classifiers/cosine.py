@@ -15,8 +15,8 @@ class CosineClassifier(nn.Module):
         feature_size: of the backbone.
         classes: how many base classes.
         scale: of the cosine; null for 2 up to 200 classes and 10 beyond, as the authors' code has it.
-        learn_norms: train a factor `g_c` for each class, from 1, as the authors' code does; without, all are 1, as the
-            paper has it.
+        learn_norms: train a factor `g_c` for each class, from the length of its first weights (about 0.58), as the authors'
+            code does; without, all are 1, as the paper has it.
 
     Raises:
         FewshotError: a scale that is not positive.
@@ -30,8 +30,9 @@ class CosineClassifier(nn.Module):
         if not scale > 0:
             raise FewshotError(f"classifier.scale={scale}; expected more than 0")
         self.scale = scale
-        self.weight = nn.Parameter(torch.randn(classes, feature_size) / feature_size**0.5)
-        self.norms = nn.Parameter(torch.ones(classes)) if learn_norms else None
+        # As a linear layer of torch starts.
+        self.weight = nn.Parameter((2 * torch.rand(classes, feature_size) - 1) / feature_size**0.5)
+        self.norms = nn.Parameter(self.weight.detach().norm(dim=1)) if learn_norms else None
 
     def forward(self, features: Float[Tensor, "n d"]) -> Float[Tensor, "n c"]:
         """Features to logits."""

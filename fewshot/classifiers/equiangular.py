@@ -38,16 +38,22 @@ def equiangular_vectors(
     vectors = normalize(start[:count].float(), dim=1).requires_grad_()
     optimizer = torch.optim.Adam([vectors], lr=1e-2)
     own = torch.eye(count)
+    least, stale = math.inf, 0
     for _ in range(steps):
         unit = normalize(vectors, dim=1)
         excess = ((unit @ unit.T).abs() - own - threshold).relu()
-        if float(excess.detach().max()) <= 1e-4:
+        largest = float(excess.detach().max())
+        if largest <= 1e-4:
             return unit.detach()
+        least, stale = (largest, 0) if largest < 0.999 * least else (least, stale + 1)
+        if stale == 300:
+            break
         optimizer.zero_grad()
         excess.square().sum().backward()
         optimizer.step()
     raise FewshotError(
-        f"{count} vectors of size {size} with cosines below {threshold:.3f} were not found; none are below {bound:.3f}, use more"
+        f"{count} vectors of size {size} with cosines below {threshold:.3f} were not found, the closest try had "
+        f"{threshold + least:.3f}; none are below {bound:.3f}. Set classifier.threshold to more than {threshold + least:.3f}"
     )
 
 

@@ -92,6 +92,7 @@ def _heads(config: DictConfig, learner: Learner, classes: int | None) -> dict[st
         else:
             node = recipe.chosen("head", name, options, "heads")
             made = recipe.make_head(node, recipe.told(learner.backbone, classes))
+            recipe.check_trained(made, recipe.describe_head(node))
             head = (made, recipe.describe_head(node), bool(getattr(made, "transductive", False)))
         count = sum(label.partition("~")[0] == f"-{name}" for label in found)
         found[f"-{name}~{count + 1}" if count else f"-{name}"] = head

@@ -21,6 +21,8 @@ from fewshot.heads.feature_transform import FeatureTransform, Prepared
 from fewshot.heads.nearest_centroid import NearestCentroidHead
 from fewshot.instantiation import accepted, make
 from fewshot.learners.learner import Learner
+from fewshot.losses.cross_entropy import CrossEntropy
+from fewshot.losses.mean_squared_error import MeanSquaredError
 from fewshot.poolings.pooled import Pooled, stage_shapes
 from fewshot.resources import conf_folder
 
@@ -117,6 +119,35 @@ def make_learner(config: DictConfig, bank: Bank, classes: int | None = None) -> 
     return learner
 
 
+def check_trainable(learner: Learner) -> None:
+    """Raise a FewshotError if episodes cannot train this learner's backbone through its head."""
+    head, loss = getattr(learner, "head", None), getattr(learner, "loss", None)
+    if loss is None or head is None:
+        return
+    if learner.needs_base_mean:
+        raise FewshotError(
+            "cl2n features need the mean of the base classes, which episodic training does not know before its end; use l2n, "
+            "or learner=classifier"
+        )
+    of_scores = any(isinstance(part, CrossEntropy | MeanSquaredError) for part in loss.modules())
+    if of_scores and not getattr(head, "trains_backbone", True):
+        name = type(getattr(head, "head", head)).__name__
+        raise FewshotError(
+            f"{name} scores features and passes no gradient on, so a loss of its scores trains no backbone; use "
+            f"learner=classifier, another loss, or another head and heads=[...] for the test"
+        )
+
+
+def check_trained(head: nn.Module, text: str) -> None:
+    """Raise a FewshotError if a head has random weights, which nothing here has trained or will train."""
+    # Numbers and vectors, such as temperatures and weights of stages, start at values that are of use.
+    if any(p.dim() > 1 for p in head.parameters()):
+        raise FewshotError(
+            f"{text} has weights of its own, which were not trained with this backbone; train with it (learner=metric), or "
+            f"test with another head"
+        )
+
+
 def told(backbone: nn.Module, classes: int | None) -> dict:
     """What heads, losses and classifiers may ask for."""
     names = [name for name in ("feature_size", "map_shape", "stage_sizes") if hasattr(backbone, name)]
@@ -154,7 +185,12 @@ def make_loss(node: DictConfig, known: dict) -> nn.Module:
     if "terms" not in node:
         return make(node, "loss", **accepted(node, known))
     terms, weights = {}, {}
-    for name, value in (plain(node.terms, "loss.terms") or {}).items():
+    given = plain(node.terms, "loss.terms") or {}
+    if not isinstance(given, dict):
+        raise FewshotError(
+            f"loss.terms={given!r}; expected losses with weights such as {{cross_entropy: 1, icnn: 0.5}}"
+        )
+    for name, value in given.items():
         options = dict(value) if isinstance(value, dict) else {"weight": value}
         weights[name] = options.pop("weight", 1.0)
         if isinstance(weights[name], bool) or not isinstance(weights[name], int | float):

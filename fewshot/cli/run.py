@@ -95,7 +95,12 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
         protocols["train"], settings = settings.protocol(images, config.seed), settings.counted_in_images(images)
         settings.check_steps(protocols["train"].episodes, fabric.world_size)
     trained_on = _trained_format(banks, facts)
-    seen = facts.get("seen", {}) | {f"{bank.name}/{bank.split}": bank.class_names for bank in banks.values()}
+    started = load_weights(config.init) if trains and config.init else None
+    seen = (
+        facts.get("seen", {})
+        | (started[1].get("seen", {}) if started else {})
+        | {f"{bank.name}/{bank.split}": bank.class_names for bank in banks.values()}
+    )
     if config.mode == "tune":
         tests = {"": open_validation_bank(dataset, protocols["val"], trained_on, console)}
     else:
@@ -106,8 +111,11 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
         _load(learner, weights, config.checkpoint, recipe.replaced_head(overrides))
     pretraining = facts.get("pretraining", getattr(getattr(learner, "backbone", None), "pretraining", "none"))
     if trains and config.init:
-        pretraining = _start_from(learner, config.init)
+        pretraining = _start_from(learner, config.init, *started)
+    if (recipe.replaced_head(overrides) and not trains) or (trains and classifies):
+        recipe.check_trained(learner.head, recipe.describe_head(config.head))
     if trains:
+        recipe.check_trainable(learner)
         # Before anything is written: rates may be of parts that are not there.
         parameter_groups(learner, settings.rates)
 
@@ -139,7 +147,7 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
             "train_data": f"{banks['train'].name}/{banks['train'].split} ({banks['train'].pipeline})",
             "images": trained_on.to_json(),
             "classes": classes,
-            "seen": {f"{bank.name}/{bank.split}": list(bank.class_names) for bank in banks.values()},
+            "seen": {name: list(names) for name, names in seen.items()},
             "pretraining": pretraining,
             "precision": trainer.precision,
         }
@@ -222,9 +230,8 @@ def _load(learner: Learner, weights: dict[str, torch.Tensor], checkpoint: str, o
         raise FewshotError(f"{checkpoint} does not fit this learner: {reason}") from error
 
 
-def _start_from(learner: Learner, path: str) -> str:
+def _start_from(learner: Learner, path: str, weights: dict[str, torch.Tensor], facts: dict) -> str:
     """Put the backbone of a file of weights into the learner; what it was trained on, for the row."""
-    weights, facts = load_weights(path)
     weights = {name.removeprefix("backbone."): v for name, v in weights.items() if name.startswith("backbone.")}
     if not weights or not hasattr(learner, "backbone"):
         raise FewshotError(f"init={path} holds no backbone for this learner; give best.safetensors of a run")

@@ -1,7 +1,6 @@
 """Configuration nodes to typed values, with errors that name the key."""
 
 import difflib
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import fields
@@ -11,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fewshot.errors import FewshotError
+from fewshot.instantiation import fitting
 
 T = TypeVar("T")
 
@@ -39,36 +39,9 @@ def typed(cls: type[T], node: DictConfig | Mapping, where: str) -> T:
             close = difflib.get_close_matches(str(key), hints, n=1)
             hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(hints)}"
             raise FewshotError(f"unknown key {where}.{key}; {hint}")
-        ready[key] = _fitting(value, hints[key], f"{where}.{key}")
+        ready[key] = fitting(value, hints[key], f"{where}.{key}")
     try:
         return cls(**ready)
     except FewshotError as error:
         text = str(error)
         raise FewshotError(text if text.startswith(where) else f"{where}: {text}") from error
-
-
-def _fitting(value: Any, hint: Any, where: str) -> Any:
-    union = typing.get_origin(hint) in (types.UnionType, typing.Union)
-    allowed = typing.get_args(hint) if union else (hint,)
-    allowed = tuple(typing.get_origin(kind) or kind for kind in allowed)
-    if isinstance(value, list) and tuple in allowed:
-        return tuple(value)
-    if isinstance(value, bool):
-        fits = bool in allowed
-    elif isinstance(value, int) and int not in allowed:
-        fits = float in allowed or str in allowed
-        value = float(value) if float in allowed else str(value)
-    else:
-        fits = isinstance(value, allowed)
-    if not fits:
-        names = {
-            int: "a whole number",
-            float: "a number",
-            str: "text",
-            bool: "true or false",
-            tuple: "a list",
-            type(None): "null",
-        }
-        expected = " or ".join(names.get(kind, kind.__name__) for kind in allowed)
-        raise FewshotError(f"{where}={value!r}; expected {expected}")
-    return value

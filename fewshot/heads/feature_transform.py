@@ -70,6 +70,7 @@ class Prepared(nn.Module):
         super().__init__()
         self.head, self.transform = head, transform
         self.transductive = bool(getattr(head, "transductive", False))
+        self.trains_backbone = getattr(head, "trains_backbone", True)
 
     def prepared(self, episodes: Episodes) -> Episodes:
         """The same tasks with transformed features."""

@@ -39,6 +39,7 @@ class FineTuneHead(nn.Module):
     """
 
     transductive = False
+    trains_backbone = False
 
     def __init__(
         self,

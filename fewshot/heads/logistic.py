@@ -29,6 +29,7 @@ class LogisticHead(nn.Module):
     """
 
     transductive = False
+    trains_backbone = False
 
     def __init__(self, c: float = 1.0, normalise: bool = True, iterations: int = 50, tolerance: float = 1e-5):
         super().__init__()

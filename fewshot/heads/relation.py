@@ -32,15 +32,21 @@ class RelationHead(nn.Module):
 
     transductive = False
 
-    def __init__(self, map_shape: Sequence[int], width: int = 64, hidden: int = 8, scores: str = "probability"):
+    def __init__(
+        self, map_shape: Sequence[int] | None = None, width: int = 64, hidden: int = 8, scores: str = "probability"
+    ):
         super().__init__()
         if scores not in ("probability", "logit"):
             raise FewshotError(f"head.scores={scores}; expected probability or logit")
-        channels, height, wide = map_shape
-        if height * wide == 1:
+        for name, value in (("width", width), ("hidden", hidden)):
+            if value < 1:
+                raise FewshotError(f"head.{name}={value}; expected at least 1")
+        if map_shape is None or map_shape[1] * map_shape[2] == 1:
             raise FewshotError(
-                "head=relation compares maps, but this backbone pools to one position; use backbone.poolings=2"
+                "head=relation compares maps, but this backbone pools to one position; use backbone=conv4 "
+                "backbone.poolings=2, or pooling=flatten with another backbone"
             )
+        channels, height, wide = map_shape
         self.map_shape, self.scores = tuple(map_shape), scores
         self.compare = nn.Sequential(_block(2 * channels, width), _block(width, width))
         with torch.no_grad():

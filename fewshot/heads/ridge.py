@@ -40,7 +40,7 @@ class RidgeHead(nn.Module):
         learn_regularisation: train it with the backbone, from that start.
         scale: of the scores at the start; it is trained, as is a shift that starts at 0.
         bias: add a constant feature.
-        average: divide support and targets by the root of the number of shots, as the authors' code does.
+        average: divide support and targets by the root of the number of support items, as the authors' code does.
 
     Raises:
         FewshotError: a penalty or a scale that is not positive.

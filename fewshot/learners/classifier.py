@@ -13,8 +13,8 @@ from fewshot.learners.learner import TrainingLoss
 class ClassifierLearner(FeatureLearner):
     """Trains backbone and classifier on all base classes at once; new tasks are scored by a head on frozen features.
 
-    With a head of nearest centroids this is SimpleShot, with one of cosine prototypes Classifier-Baseline, with
-    logistic regression the Baseline of Chen et al. (2019), and Baseline++ with a cosine classifier.
+    With a head of nearest centroids this is SimpleShot, with one of cosine prototypes Classifier-Baseline, with a head
+    that is fine-tuned the Baseline of Chen et al. (2019), and Baseline++ where that head and the classifier are cosine ones.
 
     Args:
         backbone: images `[n, c, h, w]` to features `[n, d]`.

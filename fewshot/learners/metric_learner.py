@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import nn
 
 from fewshot.episodes.episodes import Episodes
@@ -36,11 +37,18 @@ class MetricLearner(FeatureLearner):
         features = episodes.map(self.backbone)
         if self.task_augmentation is not None:
             features = self.task_augmentation(features)
-        logits = self.head(features)
-        total, parts = self.loss(features, logits)
-        # What a head asks of training beside the loss, such as a regulariser of its own.
-        extra = self.head.training_terms(features) if hasattr(self.head, "training_terms") else {}
+        # Distances are differences of large numbers, and solvers need all digits: 16 bits are for the backbone.
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.with_items(_at_least_single(features.support), _at_least_single(features.query))
+            logits = self.head(features)
+            total, parts = self.loss(features, logits)
+            # What a head asks of training beside the loss, such as a regulariser of its own.
+            extra = self.head.training_terms(features) if hasattr(self.head, "training_terms") else {}
         total = total + sum(extra.values())
         parts = parts | {name: term.detach() for name, term in extra.items()}
         accuracy = (logits.detach().argmax(-1) == features.query_labels).float().mean()
         return TrainingLoss(total, parts, accuracy)
+
+
+def _at_least_single(items: torch.Tensor) -> torch.Tensor:
+    return items.float() if items.dtype in (torch.float16, torch.bfloat16) else items

@@ -63,7 +63,10 @@ class PairLoss(nn.Module):
             raise FewshotError(f"loss: nca has no options, got {options}")
 
     def forward(self, episodes: Episodes, logits: Float[Tensor, "b q n"]) -> LossValue:
-        """Features of a batch of tasks to a scalar, the mean over tasks; the logits are not used."""
+        """Features of a batch of tasks to a scalar, the mean over tasks of even size; the logits are not used.
+
+        Uneven tasks count by their anchors or pairs.
+        """
         if self.pairs == "cross":
             anchors, others = episodes.query, episodes.support
             same = episodes.query_labels[:, :, None] == episodes.support_labels[:, None]

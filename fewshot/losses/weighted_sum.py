@@ -42,5 +42,9 @@ class WeightedSum(nn.Module):
         """Features of a batch of tasks and their logits to a scalar; parts are those of the terms, unweighted."""
         values = {name: term(episodes, logits) for name, term in self.terms.items()}
         total = sum(self.weights[name] * value.total for name, value in values.items())
-        parts = {part: number for value in values.values() for part, number in value.parts.items()}
+        parts: dict[str, Tensor] = {}
+        for name, value in values.items():
+            for part, number in value.parts.items():
+                # Two terms of one kind have parts of one name.
+                parts[f"{name}_{part}" if part in parts else part] = number
         return LossValue(total / len(values) if self.average else total, parts)

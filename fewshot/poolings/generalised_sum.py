@@ -85,7 +85,7 @@ class GeneralisedSumPooling(nn.Module):
         if self.share == 1:
             return torch.ones_like(local[..., 0])
         local, centres = (part / part.norm(dim=-1, keepdim=True).clamp_min(1) for part in (local, self.prototypes))
-        # Differences and not products: distances near 0 must not cancel. The small number keeps the root's gradient finite.
+        # The small number keeps the root's gradient finite where a position lies on a prototype.
         squares = local.square().sum(-1, keepdim=True) + centres.square().sum(-1) - 2 * local @ centres.T
         cost = (squares.clamp_min(0) + 1e-12).sqrt()
         return transport_weights((-self.sharpness * cost).logsumexp(-1), self.share)[0]

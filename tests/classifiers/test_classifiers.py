@@ -25,15 +25,18 @@ def test_the_cosine_one_is_bounded_by_its_scale_and_blind_to_lengths(classes, sc
     assert logits.shape == (7, classes)
     assert logits.abs().max() <= scale
     torch.testing.assert_close(classifier(5 * x), logits)
-    plain = torch.stack([scale * torch.cosine_similarity(x, w[None]) for w in classifier.weight], 1)
+    rows = zip(classifier.weight, classifier.norms, strict=True)
+    plain = torch.stack([scale * g * torch.cosine_similarity(x, w[None]) for w, g in rows], 1)
     torch.testing.assert_close(logits, plain)
+    # As weight normalisation of a linear layer starts: with the length of its rows.
+    torch.testing.assert_close(classifier.norms, classifier.weight.norm(dim=1))
 
 
 def test_learned_norms_scale_columns():
     classifier = CosineClassifier(16, 5, scale=3.0)
     before = classifier(features())
     with torch.no_grad():
-        classifier.norms[2] = 0.5
+        classifier.norms[2] /= 2
     torch.testing.assert_close(classifier(features())[:, 2], before[:, 2] / 2)
     assert CosineClassifier(16, 5, learn_norms=False).norms is None
 
@@ -70,7 +73,10 @@ def test_the_vectors_are_not_trained_and_permuting_them_with_labels_changes_noth
     [
         (lambda: CosineClassifier(4, 3, scale=0.0), "classifier.scale=0"),
         (lambda: EquiangularClassifier(4, 3, temperature=0.0), "classifier.temperature=0"),
-        (lambda: equiangular_vectors(40, 4, threshold=0.1, steps=5), "were not found; none are below 0.480"),
+        (
+            lambda: equiangular_vectors(40, 4, threshold=0.1, steps=5),
+            "none are below 0.480. Set classifier.threshold to more than",
+        ),
     ],
 )
 def test_what_cannot_be_made_is_refused(make, word):

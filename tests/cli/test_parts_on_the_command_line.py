@@ -25,10 +25,10 @@ CONV4 = ("backbone.width=8",)
         ("head=ridge", "head", "ridge"),
         ("head=feat", "head", "feat"),
         ("loss=susana", "loss", "weighted_sum(average=True, terms={'cross_entropy': 1.0, 'proto_triplet': 1.0, 'icnn': 1.0})"),
-        ("loss=multi_similarity", "loss", "pairs"),
+        ("loss=multi_similarity loss.alpha=3", "loss", "pairs(alpha=3, beta=50.0, base=0.5)"),
         ("loss=icnn loss.variant=query", "loss", "icnn(variant=query)"),
-        ("loss=multi_similarity loss.pairs=cross loss.mining=0.1", "loss", "pairs(pairs=cross, mining=0.1)"),
-        ("loss=proxy_anchor", "loss", "proxies"),
+        ("loss=multi_similarity loss.pairs=cross loss.mining=0.1", "loss", "pairs(pairs=cross, mining=0.1, alpha=2.0, beta=50.0, base=0.5)"),
+        ("loss=proxy_anchor", "loss", "proxies(margin=0.1, alpha=32.0)"),
         ("pooling=generalised_sum pooling.share=0.5", "backbone", "conv4(width=8), generalised_sum(share=0.5)"),
         ("pooling=multi_scale head=multi_scale", "backbone", "conv4(width=8), multi_scale"),
         ("augment=resized_crop_jitter augment.erase=0.5", "head", "prototype"),
@@ -54,6 +54,14 @@ def test_losses_are_added_up_by_name_with_options(fewshot, tmp_path):
         (("loss=sum", "loss.terms={fullicn: 1}"), "unknown loss 'fullicn'"),
         (("loss=sum", "loss.terms={icn: 1}"), "did you mean icnn?"),
         (("loss=sum",), "loss.terms is empty"),
+        (("loss=sum", "loss.terms=[icnn]"), "loss.terms=['icnn']; expected losses with weights"),
+        (("head=logistic",), "LogisticHead scores features and passes no gradient on"),
+        (("head=laplacian_shot",), "cl2n features need the mean of the base classes"),
+        (("learner=classifier", "head=feat"), "feat has weights of its own, which were not trained"),
+        (("augment.flip=no",), "augment.flip='no'; expected true or false"),
+        (("augment.shift=1.5",), "augment.shift=1.5; expected a whole number"),
+        (("head.temperature=abc",), "head.temperature='abc'; expected a number"),
+        (("backbone=resnet12", "backbone.drop_size=4"), "backbone.drop_size=4; expected an odd number"),
         (
             ("loss=sum", "loss.terms={icnn: {varaint: full}}"),
             "loss.terms.icnn has no option 'varaint' (known: variant,",
@@ -74,6 +82,7 @@ def test_losses_are_added_up_by_name_with_options(fewshot, tmp_path):
 )
 def test_what_does_not_go_together_is_one_line(fewshot, tmp_path, capfd, arguments, words):
     without = ("experiment=debug",) if any("training=" in a or "learner=" in a for a in arguments) else ()
+    without += CONV4 if "backbone=resnet12" in arguments and "backbone.drop_size=4" in arguments else ()
     assert fewshot(*arguments, without=without) == 2
     error = capfd.readouterr().err
     assert words in error
@@ -134,6 +143,28 @@ def test_a_pooling_may_be_put_on_a_backbone_that_was_trained_without(fewshot, tm
     assert rows.backbone.tolist() == ["conv4(width=8), multi_scale"] * 2
     assert rows.accuracy[0] == rows.accuracy[1]
     assert fewshot(*again, "pooling=flatten", without=(*TRAIN_ONLY, *EPISODIC)) == 2
+
+
+def test_classes_of_the_run_that_training_starts_from_are_not_tested(fewshot, tmp_path, images, capfd):
+    assert fewshot(*CLASSIFIER, "mode=train", without=EPISODIC) == 0
+    best = only_run(tmp_path) / "best.safetensors"
+    # Other data whose test classes are those that the classifier was trained on.
+    swapped = tmp_path / "swapped"
+    swapped.mkdir()
+    for split, source in (("train", "test"), ("val", "val"), ("test", "train")):
+        (swapped / split).symlink_to(images / source)
+    arguments = (f"init={best}", "data.root=swapped", "data.prepared=elsewhere")
+    assert fewshot(*arguments, without=("data.root=images", "data.prepared=prepared")) == 2
+    assert "classes of folder/train are in folder/test too" in capfd.readouterr().err
+
+
+def test_a_head_with_weights_of_its_own_is_not_tested_untrained(fewshot, tmp_path, capfd):
+    assert fewshot("mode=train") == 0
+    best = only_run(tmp_path) / "best.safetensors"
+    again = ("mode=test", f"checkpoint={best}")
+    for head in ("head=feat", "heads=[ridge,feat]"):
+        assert fewshot(*again, head, without=(*TRAIN_ONLY, *EPISODIC)) == 2
+        assert "feat has weights of its own, which were not trained" in capfd.readouterr().err
 
 
 def test_weights_of_imagenet_are_marked_where_they_saw_the_test_classes(fewshot, monkeypatch):

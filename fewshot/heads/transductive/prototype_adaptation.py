@@ -38,6 +38,7 @@ class PrototypeAdaptationHead(nn.Module):
     """
 
     transductive = True
+    trains_backbone = False
     tuned = {"scale": (5.0, 10.0, 20.0)}  # noqa: RUF012
 
     def __init__(

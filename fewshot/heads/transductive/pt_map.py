@@ -83,6 +83,7 @@ class PTMAPHead(nn.Module):
     """
 
     transductive = True
+    trains_backbone = False
     tuned = {"balance": (0.0, 0.25, 0.5, 0.75, 1.0)}  # noqa: RUF012
 
     def __init__(self, sharpness: float = 10.0, rate: float = 0.2, steps: int = 20, balance: float = 1.0):

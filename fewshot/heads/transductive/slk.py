@@ -43,6 +43,7 @@ class SLKHead(nn.Module):
     """
 
     transductive = True
+    trains_backbone = False
     tuned = {"weight": (0.05, 0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0)}  # noqa: RUF012
 
     def __init__(

@@ -61,6 +61,7 @@ class TIMHead(nn.Module):
     """
 
     transductive = True
+    trains_backbone = False
     tuned = {"temperature": (5.0, 10.0, 15.0, 20.0, 30.0)}  # noqa: RUF012
 
     def __init__(
