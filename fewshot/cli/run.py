@@ -1,7 +1,7 @@
 """One run of `fewshot`: meta-train, meta-test, a row."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -96,11 +96,8 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
         settings.check_steps(protocols["train"].episodes, fabric.world_size)
     trained_on = _trained_format(banks, facts)
     started = load_weights(config.init) if trains and config.init else None
-    seen = (
-        facts.get("seen", {})
-        | (started[1].get("seen", {}) if started else {})
-        | {f"{bank.name}/{bank.split}": bank.class_names for bank in banks.values()}
-    )
+    own = {f"{bank.name}/{bank.split}": bank.class_names for bank in banks.values()}
+    seen = _all_seen(facts.get("seen", {}), started[1].get("seen", {}) if started else {}, own)
     if config.mode == "tune":
         tests = {"": open_validation_bank(dataset, protocols["val"], trained_on, console)}
     else:
@@ -147,7 +144,7 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
             "train_data": f"{banks['train'].name}/{banks['train'].split} ({banks['train'].pipeline})",
             "images": trained_on.to_json(),
             "classes": classes,
-            "seen": {name: list(names) for name, names in seen.items()},
+            "seen": seen,
             "pretraining": pretraining,
             "precision": trainer.precision,
         }
@@ -205,6 +202,15 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
             f"{'row' if len(rows) == 1 else f'{len(rows)} rows'} appended to {config.leaderboard}; fewshot-leaderboard show"
         )
     return rows
+
+
+def _all_seen(*parts: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+    """Classes by the bank they were seen in; banks of one name may be of different splits and have different classes."""
+    names: dict[str, set[str]] = {}
+    for part in parts:
+        for bank, classes in part.items():
+            names.setdefault(bank, set()).update(classes)
+    return {bank: sorted(classes) for bank, classes in names.items()}
 
 
 def _trained_format(banks: dict[str, Bank], facts: dict) -> ImageFormat | None:

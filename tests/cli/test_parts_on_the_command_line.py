@@ -25,7 +25,7 @@ CONV4 = ("backbone.width=8",)
         ("head=ridge", "head", "ridge"),
         ("head=feat", "head", "feat"),
         ("loss=susana", "loss", "weighted_sum(average=True, terms={'cross_entropy': 1.0, 'proto_triplet': 1.0, 'icnn': 1.0})"),
-        ("loss=multi_similarity loss.alpha=3", "loss", "pairs(alpha=3, beta=50.0, base=0.5)"),
+        ("loss=multi_similarity loss.alpha=3.5", "loss", "pairs(alpha=3.5, beta=50.0, base=0.5)"),
         ("loss=icnn loss.variant=query", "loss", "icnn(variant=query)"),
         ("loss=multi_similarity loss.pairs=cross loss.mining=0.1", "loss", "pairs(pairs=cross, mining=0.1, alpha=2.0, beta=50.0, base=0.5)"),
         ("loss=proxy_anchor", "loss", "proxies(margin=0.1, alpha=32.0)"),
