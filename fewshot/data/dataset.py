@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -100,6 +101,11 @@ class DataSet(ABC):
                 if force or not is_prepared(folder):
                     self.write(split, folder, report)
         except OSError as error:
+            place = Path(error.filename) if isinstance(error.filename, str | bytes | os.PathLike) else folder
+            if folder.parent not in (place, *place.parents) and place not in folder.parents:
+                raise FewshotError(
+                    f"cannot prepare {folder}: {place} cannot be read ({error.strerror or error}); check its permissions"
+                ) from error
             raise FewshotError(
                 f"cannot prepare {folder}: {error.strerror or error}; choose a folder that can be written to"
             ) from error

@@ -1,7 +1,6 @@
 """Fetching public archives: checked, resumed after a cut connection, never half unpacked."""
 
 import contextlib
-import hashlib
 import logging
 import shutil
 import sys
@@ -69,8 +68,8 @@ def fetch_archives(archives: dict[str, dict], folder: Path, name: str) -> None:
 
 
 def _lock(archive: Path) -> Path:
-    name = hashlib.sha256(str(archive.resolve()).encode(errors="surrogateescape")).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"fewshot-{name}.lock"
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    return archive.with_name(f".{archive.name}.lock")
 
 
 def unpack(archive: Path, folder: Path) -> None:

@@ -84,8 +84,9 @@ class MiniImageNet(PhotoSet):
     def _jpegs(self, split: str) -> Found | None:
         files = file_list(self.name, "files_ravi")
         for base in self._base:
-            first = next(iter(files.values()))[0]
-            if any((base / "images").glob(f"{first[:9]}*.jp*g")):
+            # Any class will do: one that is missing is to be named, not to hide the others.
+            names = {path.name[:9] for path in (base / "images").glob("n*.jp*g")}
+            if any(of_class[0][:9] in names for of_class in files.values()):
                 classes = self.classes(split)
                 found = listed_files(base / "images", classes, files, nested=False)
                 return replace(found, photos=_marked(found))
@@ -104,7 +105,8 @@ class MiniImageNet(PhotoSet):
 
     def _imagenet(self, split: str) -> Found | None:
         classes = self.classes(split)
-        base = first_folder(self.root, IMAGENET_FOLDERS, folder_name(classes[0]))
+        bases = (first_folder(self.root, IMAGENET_FOLDERS, folder_name(name)) for name in classes)
+        base = next((base for base in bases if base is not None), None)
         if base is None:
             return None
         found = listed_files(base, classes, file_list(self.name, "files_ilsvrc"), nested=True)

@@ -2,8 +2,10 @@
 
 import hashlib
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,6 +16,8 @@ from fewshot.data.pipeline import Pipeline, pipeline_named
 from fewshot.data.streaming import Report, item_digests, unreadable_images, write_bank
 from fewshot.device import cpu_cores
 from fewshot.errors import FewshotError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ class PhotoSet(DataSet):
             found.photos,
             self.pipeline,
             description,
-            attributes=self.attributes(split),
+            attributes=self._checked(lambda: self.attributes(split)),
             excluded=excluded,
             workers=self.workers,
             report=report,
@@ -130,7 +134,7 @@ class PhotoSet(DataSet):
         return ""
 
     def audit(self, split: str, report: Report | None = None) -> Audit | None:
-        found = self.find(split)
+        found = self._checked(lambda: self.find(split))
         if found is None:
             return None
         return Audit(found.missing, found.extra + found.wrong, unreadable_images(found.photos, self.workers, report))
@@ -142,11 +146,20 @@ class PhotoSet(DataSet):
         """The splits whose images are left out of `split`."""
         return self.splits[self.splits.index(split) + 1 :] if self.exclude_duplicates else ()
 
+    def _checked(self, read: Callable[[], T]) -> T:
+        """What `read` finds in files of other people's; tables and pickles may hold anything."""
+        try:
+            return read()
+        except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
+            raise FewshotError(
+                f"{self.name}: a table or pickle in {self.root} is damaged ({type(error).__name__}: {error}); get it again"
+            ) from error
+
     def _found(self, split: str) -> Found:
-        found = self.find(split)
+        found = self._checked(lambda: self.find(split))
         if found is None:
             self.obtain()
-            found = self.find(split)
+            found = self._checked(lambda: self.find(split))
         if found is None:
             raise FewshotError(f"{self.name} is not in {self.root}: {' '.join(self.facts['get'].split())}")
         for what, which in (("lacks", found.missing), ("is not this data set:", found.wrong)):

@@ -79,9 +79,13 @@ def publish(temporary: Path, folder: Path, description: dict) -> None:
     text = json.dumps(description, indent=1, ensure_ascii=False) + "\n"
     (temporary / _DESCRIPTION).write_text(text, encoding="utf-8")
     temporary.chmod(0o755)
+    # Aside first and then away: killed in between, this leaves the old bank or none, and never half of one.
+    aside = folder.parent / f".{folder.name}.unfinished-old"
+    shutil.rmtree(aside, ignore_errors=True)
     if folder.exists():
-        shutil.rmtree(folder)
+        folder.rename(aside)
     temporary.rename(folder)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def open_bank(folder: Path | str, check: Check = "changed") -> Bank:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from joblib import Parallel, delayed
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from fewshot.data.bank import fingerprint_header
 from fewshot.data.photos import Photos, unreadable, with_span, write_part
@@ -170,7 +171,13 @@ def _in_processes(function, parts, part_of, arguments, workers, images) -> Itera
         return
     # Without max_nbytes joblib would take the way through files for arrays of more than a megabyte.
     pool = Parallel(workers, return_as="generator_unordered", pre_dispatch=2 * workers, batch_size=1, max_nbytes=None)
-    yield from pool(delayed(with_span)(span, function, part, *rest) for span, part, rest in calls)
+    try:
+        yield from pool(delayed(with_span)(span, function, part, *rest) for span, part, rest in calls)
+    except TerminatedWorkerError as error:
+        raise FewshotError(
+            "a process that decoded images was killed, perhaps for lack of memory; run it again with workers=1, what is done "
+            "stays done"
+        ) from error
 
 
 def _parts(total: int, size: int) -> Iterator[tuple[int, int]]:

@@ -84,6 +84,9 @@ class _MakeFromBuffer:
     __slots__ = ()
 
     def __call__(self, buffer, kind, shape, order):
+        # Of a number bytes() would make as many zeros.
+        if not isinstance(buffer, bytes | bytearray):
+            raise _Refused("an array of something that is no bytes")
         return _Array(shape, kind, order == "F", bytes(buffer))
 
 
@@ -150,15 +153,22 @@ def unpickle(path: Path | str) -> Any:
         raise FewshotError(f"{path} is damaged ({type(error).__name__}: {error}); get the file again") from error
 
 
-def _finished(content: Any) -> Any:
-    """The content with arrays in the place of their records."""
+def _finished(content: Any, known: dict[int, Any] | None = None) -> Any:
+    """The content with arrays in the place of their records; what is there many times is made once."""
+    known = {} if known is None else known
+    if id(content) not in known:
+        known[id(content)] = _made(content, known)
+    return known[id(content)]
+
+
+def _made(content: Any, known: dict[int, Any]) -> Any:
     if isinstance(content, _Array):
         array = content.made()
         return array[()] if array.ndim == 0 else array
     if isinstance(content, dict):
-        return {_finished(key): _finished(value) for key, value in content.items()}
+        return {_finished(key, known): _finished(value, known) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return type(content)(map(_finished, content))
+        return type(content)(_finished(part, known) for part in content)
     if isinstance(content, _Type):
         return content.made()
     if content is None or isinstance(content, bool | int | float | complex | str | bytes | bytearray):

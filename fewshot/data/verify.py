@@ -91,5 +91,5 @@ def _folder_of(place: tuple[str, str, int]) -> str:
 def _audit(dataset: DataSet, split: str, report: Report | None) -> Audit | None:
     try:
         return dataset.audit(split, report)
-    except FewshotError as error:
+    except (FewshotError, OSError) as error:
         return Audit(unreadable=[str(error)])

@@ -151,3 +151,29 @@ def test_a_grey_photo_becomes_rgb(tmp_path, manifests):
     Image.fromarray(noise(1, 90, 90)[..., 0]).save(path)
     first = cub(tmp_path).bank("test").items[0].numpy()
     assert np.array_equal(first[0], first[1])
+
+
+@pytest.mark.parametrize(
+    ("table", "change"),
+    [
+        ("bounding_boxes.txt", lambda lines: lines[:-1]),
+        ("images.txt", lambda lines: lines[:-1]),
+        ("bounding_boxes.txt", lambda lines: [*lines[:-1], lines[-1].replace("30.0", "left")]),
+        (
+            "attributes/class_attribute_labels_continuous.txt",
+            lambda lines: [*lines[:-1], lines[-1].replace(".005", ".x05")],
+        ),
+    ],
+)
+def test_damaged_tables_are_one_line(tmp_path, manifests, table, change):
+    edition_2011(tmp_path / "raw")
+    path = tmp_path / "raw/CUB_200_2011" / table
+    path.write_text("\n".join(change(path.read_text().splitlines())) + "\n")
+
+    def every_bank():
+        for split in BIRDS:
+            cub(tmp_path, crop_box=True).bank(split)
+
+    with pytest.raises(FewshotError, match=r"cub: a table or pickle in .* is damaged") as caught:
+        every_bank()
+    assert "\n" not in str(caught.value)

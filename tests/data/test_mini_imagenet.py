@@ -215,3 +215,16 @@ def test_raw_pixels_of_the_real_test_split_are_as_good_as_published(tmp_path):
     assert bank.counts.tolist() == [600] * 20
     learner = MetricLearner(Pixels(channels=3, image_size=84), PrototypeHead(), CrossEntropy())
     assert 21 < evaluate(learner, bank, Protocol(way=5, shot=1, query=15, episodes=500)).accuracy < 27
+
+
+@pytest.mark.parametrize("layout", [jpegs, imagenet])
+def test_the_first_class_that_is_missing_is_named_and_hides_nothing(tmp_path, manifests, layout):
+    layout(tmp_path / "raw")
+    first = mini(tmp_path).classes("train")[0].partition(" ")[0]
+    for path in [*(tmp_path / "raw").rglob(f"{first}*.*")]:
+        path.unlink()
+    for path in [*(tmp_path / "raw").rglob(first)]:
+        path.rmdir()
+    with pytest.raises(FewshotError, match=f"mini_imagenet/train in .* lacks {first}"):
+        mini(tmp_path).bank("train")
+    assert mini(tmp_path).bank("val").num_classes > 0

@@ -80,6 +80,7 @@ ALLOWED_NAMES_ABUSED = {
     "an array of objects": pickle.dumps(np.array([{}], dtype=object)),
     "more bytes than its shape": pickle.dumps(np.zeros(3, np.uint8)).replace(b"K\x03\x85", b"K\x02\x85"),
     "a set": pickle.dumps({1, 2}),
+    "an array of a length alone": b"cnumpy._core.numeric\n_frombuffer\n(I3000000\ncnumpy\ndtype\n(S'u1'\ntR(I3000000\nt(S'C'\ntR.",
 }
 
 
@@ -110,3 +111,14 @@ def test_a_damaged_pickle_is_one_line(tmp_path, content):
 def test_a_missing_pickle_is_named(tmp_path):
     with pytest.raises(FewshotError, match=r"gone\.pkl cannot be read"):
         unpickle(tmp_path / "gone.pkl")
+
+
+def test_what_is_there_many_times_is_made_once(tmp_path):
+    # Twenty-five lists of ten times the list before: made one by one these were more than memory has.
+    content = [0]
+    for _ in range(25):
+        content = [content] * 10
+    (tmp_path / "deep.pkl").write_bytes(pickle.dumps(content))
+    found = unpickle(tmp_path / "deep.pkl")
+    assert found[0] is found[9]
+    assert len(found) == 10
