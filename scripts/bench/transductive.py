@@ -20,9 +20,9 @@ from fewshot import Episodes, PrototypeHead
 from fewshot.cli.recipe import configured, make_head
 from fewshot.device import keep_freed_memory
 from fewshot.heads.feature_transform import FeatureTransform, Prepared
+from fewshot.heads.transductive.bd_cspn import BDCSPNHead
 from fewshot.heads.transductive.laplacian_shot import LaplacianShotHead
 from fewshot.heads.transductive.pt_map import PTMAPHead
-from fewshot.heads.transductive.rectification import BDCSPNHead
 from fewshot.heads.transductive.tim import TIMHead
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -20,7 +20,8 @@ class LabelPropagationHead(nn.Module):
     Args:
         alpha: how far labels travel, 0 to less than 1; with 0 queries get no label at all.
         neighbours: weights that each row keeps, without the item itself.
-        sigma: width of the graph's kernel, more than 0, in units of the features' root mean square distance.
+        sigma: width of the graph's kernel, more than 0, beside the root of the mean squared difference of a
+            feature: about 1 for features as a backbone makes them, about `1 / sqrt(d)` for those of unit length.
         learn_sigma: train it with the backbone, from that start.
 
     Raises:
@@ -30,7 +31,7 @@ class LabelPropagationHead(nn.Module):
     """
 
     transductive = True
-    tuned = {"sigma": (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)}  # noqa: RUF012
+    tuned = {"sigma": (0.005, 0.01, 0.02, 0.05, 0.1, 0.3, 1.0)}  # noqa: RUF012
 
     def __init__(self, alpha: float = 0.99, neighbours: int = 19, sigma: float = 1.0, learn_sigma: bool = False):
         super().__init__()

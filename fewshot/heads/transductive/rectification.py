@@ -1,15 +1,13 @@
-"""BD-CSPN: prototypes rectified by the queries (Liu et al., 2020)."""
+"""Prototypes rectified by the queries, as BD-CSPN and LaplacianShot do."""
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import one_hot
 
 from fewshot.distances.cosine import cosine_similarity
-from fewshot.distances.euclidean import squared_euclidean
 from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.prototypes import prototypes
-from fewshot.errors import FewshotError
 
 NORMS = ("weights", "count")
 
@@ -37,33 +35,3 @@ def rectified_prototypes(episodes: Episodes, sharpness: float = 10.0, norm: str 
     total = (weights if norm == "weights" else member).sum(1)
     means = weights.transpose(1, 2) @ items / total.clamp_min(torch.finfo(items.dtype).tiny)[..., None]
     return torch.where((total > 0)[..., None], means, centres)
-
-
-class BDCSPNHead(nn.Module):
-    """Squared Euclidean distance to rectified prototypes, after the queries' mean is moved onto that of the support.
-
-    Args:
-        sharpness: of the softmax over cosines, more than 0.
-        norm: `weights` for weighted means, `count` as public code has it.
-
-    Raises:
-        FewshotError: a sharpness that is not positive, or an unknown norm.
-
-    Source: Liu et al., Prototype Rectification for Few-Shot Learning, 2020. All queries take part, as in public
-    re-implementations; the paper may take the most confident ones only.
-    """
-
-    transductive = True
-
-    def __init__(self, sharpness: float = 10.0, norm: str = "weights"):
-        super().__init__()
-        if not sharpness > 0:
-            raise FewshotError(f"head.sharpness={sharpness}; expected more than 0")
-        if norm not in NORMS:
-            raise FewshotError(f"head.norm={norm}; expected one of {', '.join(NORMS)}")
-        self.sharpness, self.norm = sharpness, norm
-
-    def forward(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
-        """Features of a batch of tasks to logits `[B, Q, N]`."""
-        episodes = shifted(episodes)
-        return -squared_euclidean(episodes.query, rectified_prototypes(episodes, self.sharpness, self.norm))

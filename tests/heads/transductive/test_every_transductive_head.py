@@ -5,11 +5,11 @@ import torch
 
 from fewshot.episodes.episodes import Episodes
 from fewshot.heads.prototype import PrototypeHead
+from fewshot.heads.transductive.bd_cspn import BDCSPNHead
 from fewshot.heads.transductive.label_propagation import LabelPropagationHead
 from fewshot.heads.transductive.laplacian_shot import LaplacianShotHead
 from fewshot.heads.transductive.prototype_adaptation import PrototypeAdaptationHead
 from fewshot.heads.transductive.pt_map import PTMAPHead
-from fewshot.heads.transductive.rectification import BDCSPNHead
 from fewshot.heads.transductive.slk import SLKHead
 from fewshot.heads.transductive.soft_kmeans import SoftKMeansHead
 from fewshot.heads.transductive.tim import TIMHead

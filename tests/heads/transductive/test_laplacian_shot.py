@@ -7,9 +7,9 @@ import torch
 
 from fewshot.distances.euclidean import squared_euclidean
 from fewshot.errors import FewshotError
+from fewshot.heads.transductive.bd_cspn import BDCSPNHead
 from fewshot.heads.transductive.laplacian_shot import LaplacianShotHead, bound_updates
 from fewshot.heads.transductive.neighbours import neighbour_graph
-from fewshot.heads.transductive.rectification import BDCSPNHead
 from fewshot.heads.transductive.soft_kmeans import SoftKMeansHead
 
 from .conftest import clustered, means, random, squared, task_by_task
