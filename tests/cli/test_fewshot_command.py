@@ -118,7 +118,7 @@ BAD = [
     (["data.size=8"], "images of 8 pixels vanish"),
     (["trainer.threads=0"], "trainer.threads=0"),
     (["seed=99999999999999999999999"], "below 2^63"),
-    (["mode=test", "checkpoint=x", "resume=true"], "a test has nothing to resume"),
+    (["mode=test", "checkpoint=x", "resume=true"], "mode=test has nothing to resume"),
     (["leaderboard=/proc/l.csv"], "cannot write /proc/l.csv"),
     (["heads=x"], "heads"),
     (["head=nothing"], "head=nothing is no choice; expected one of"),

@@ -42,7 +42,7 @@ def test_logits_are_what_the_sigmoid_is_taken_of(head):
 
 
 def test_features_without_places_are_refused():
-    with pytest.raises(FewshotError, match=r"pools to one position; use backbone\.poolings=2"):
+    with pytest.raises(FewshotError, match=r"pools to one position; use backbone=conv4 backbone\.poolings=2"):
         RelationHead((64, 1, 1))
     with pytest.raises(FewshotError, match=r"head\.scores=odds"):
         RelationHead((3, 5, 5), scores="odds")
