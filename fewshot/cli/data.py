@@ -101,6 +101,7 @@ def _add_show(command: argparse.ArgumentParser) -> None:
 
 def _dataset(name: str, options: list[str], places: dict[str, str]):
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
     from fewshot.data.catalog import open_dataset
@@ -111,7 +112,7 @@ def _dataset(name: str, options: list[str], places: dict[str, str]):
         raise FewshotError(f"{wrong[0]!r} is no option; expected key=value such as root=data/raw")
     try:
         values = OmegaConf.to_container(OmegaConf.from_dotlist([text.removeprefix("data.") for text in options]))
-    except YAMLError as error:
+    except (YAMLError, OmegaConfBaseException) as error:
         raise FewshotError(f"options {options} cannot be read: {str(error).splitlines()[0]}") from error
     dataset = open_dataset(name, **(values | places))
     if not dataset.splits:

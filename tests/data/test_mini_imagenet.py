@@ -228,3 +228,13 @@ def test_the_first_class_that_is_missing_is_named_and_hides_nothing(tmp_path, ma
     with pytest.raises(FewshotError, match=f"mini_imagenet/train in .* lacks {first}"):
         mini(tmp_path).bank("train")
     assert mini(tmp_path).bank("val").num_classes > 0
+
+
+def test_banks_of_other_options_are_other_banks(tmp_path):
+    folders = [
+        mini(tmp_path).folder("train"),
+        mini(tmp_path).folder("val"),
+        mini(tmp_path, pipeline="chen").folder("train"),
+        mini(tmp_path, exclude_duplicates=True).folder("train"),
+    ]
+    assert len(set(folders)) == 4
