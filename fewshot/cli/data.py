@@ -111,7 +111,8 @@ def _dataset(name: str, options: list[str], places: dict[str, str]):
     if wrong:
         raise FewshotError(f"{wrong[0]!r} is no option; expected key=value such as root=data/raw")
     try:
-        values = OmegaConf.to_container(OmegaConf.from_dotlist([text.removeprefix("data.") for text in options]))
+        given = OmegaConf.from_dotlist([text.removeprefix("data.") for text in options])
+        values = OmegaConf.to_container(given, resolve=True)
     except (YAMLError, OmegaConfBaseException) as error:
         raise FewshotError(f"options {options} cannot be read: {str(error).splitlines()[0]}") from error
     dataset = open_dataset(name, **(values | places))

@@ -141,6 +141,8 @@ def test_verify_compares_public_files_with_the_manifest(command, pictures, monke
         (["prepare", "omniglot", "download=false"], "no images_background in"),
         (["prepare", "folder"], "neither train/ val/ test/ folders nor CSVs"),
         (["prepare", "omniglot", "root=[1"], "cannot be read"),
+        (["prepare", "omniglot", "root=${a"], "cannot be read"),
+        (["prepare", "omniglot", "root=${oc.env:NO_SUCH_VARIABLE}"], "NO_SUCH_VARIABLE"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_leaves_nothing(command, pictures, arguments, words):
