@@ -28,7 +28,6 @@ class PlannedTest:
         protocol: which episodes.
         head: that scores; None for the learner's own.
         head_text: as the row has it.
-        transductive: whether the head uses queries jointly.
     """
 
     label: str
@@ -36,7 +35,6 @@ class PlannedTest:
     protocol: Protocol
     head: nn.Module | None
     head_text: str
-    transductive: bool
 
 
 def planned_tests(
@@ -67,8 +65,8 @@ def planned_tests(
         for protocol_label, asked in protocols.items():
             EpisodeSampler(bank, asked)
             planned += [
-                PlannedTest(f"{data_label}{head_label}{protocol_label}", bank, asked, *head)
-                for head_label, head in heads.items()
+                PlannedTest(f"{data_label}{head_label}{protocol_label}", bank, asked, head, text)
+                for head_label, (head, text, _) in heads.items()
             ]
     return planned
 

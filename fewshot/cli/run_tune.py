@@ -1,7 +1,5 @@
 """`fewshot mode=tune`: the options of a head, chosen on validation classes."""
 
-import csv
-import io
 import itertools
 import json
 from pathlib import Path
@@ -20,6 +18,7 @@ from fewshot.evaluation.scoring import evaluate
 from fewshot.files import file_sha256, replacing, write_text
 from fewshot.learners.feature_learner import FeatureLearner
 from fewshot.learners.learner import Learner
+from fewshot.training.curve import csv_text
 
 
 def tuning_values(config: DictConfig, head: object) -> dict[str, list]:
@@ -94,21 +93,13 @@ def tune(
         "checkpoint": str(Path(config.checkpoint).resolve()),
     }
     write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    write_text(folder / "tuned.csv", _csv(rows))
+    write_text(folder / "tuned.csv", csv_text(rows, header=True))
     _draw(rows, list(values), folder / "tuned.png", f"{result['head']}, {result['data']}, {protocol}")
     write_text(folder / "tuned.json", json.dumps(result, indent=1) + "\n")
     choice = " ".join(f"head.{name}={value}" for name, value in tried[best].items())
     console.print(f"best on {result['data']}, {protocol}: {choice}  ({result['accuracy']:.2f} ± {result['ci95']:.2f}%)")
     console.print(f"all values and their curve in {folder}")
     return result
-
-
-def _csv(rows: list[dict]) -> str:
-    out = io.StringIO()
-    writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
 
 
 def _draw(rows: list[dict], names: list[str], path: Path, title: str) -> None:

@@ -28,13 +28,13 @@ class TrainingCurve:
 
             last = rows[-1]["episodes"] if rows else 0
             self._board = SummaryWriter(folder / "tensorboard", purge_step=last + 1)
-            write_text(self._csv, _csv_text(rows, header=True))
+            write_text(self._csv, csv_text(rows, header=True))
 
     def add(self, row: dict, **clocked: float) -> None:
         """Record a row; `clocked` numbers (episodes per second) go to TensorBoard only."""
         if self._csv:
             with open(self._csv, "a", encoding="utf-8", newline="") as file:
-                file.write(_csv_text([row], header=not self._started))
+                file.write(csv_text([row], header=not self._started))
             self._started = True
             for name, value in {**row, **clocked}.items():
                 if name not in ("episodes", "best") and value is not None:
@@ -45,7 +45,8 @@ class TrainingCurve:
             self._board.close()
 
 
-def _csv_text(rows: list[dict], header: bool) -> str:
+def csv_text(rows: list[dict], header: bool) -> str:
+    """Rows of equal keys as lines of a CSV."""
     if not rows:
         return ""
     out = io.StringIO()

@@ -84,7 +84,7 @@ class SLKHead(nn.Module):
         items = torch.cat([episodes.support, episodes.query], dim=1)
         graph = neighbour_graph(items, self.neighbours, self.graph)
         known = one_hot(episodes.support_labels, way).to(items.dtype)
-        width = self._width(items)
+        width = self._width(items) if self.centres == "modes" else None
         centres = prototypes(episodes.support, episodes.support_labels, way)
         scores = (-squared_euclidean(items, centres)).log_softmax(-1)
         labels = torch.cat([episodes.support_labels, scores[:, s:].argmax(-1)], dim=1)
@@ -112,7 +112,7 @@ class SLKHead(nn.Module):
         width = (graph * distance).sum((1, 2)) / (5 * items.shape[1])
         return width.clamp_min(torch.finfo(items.dtype).eps)[:, None, None]
 
-    def _centres(self, items: Tensor, member: Tensor, before: Tensor, width: Tensor) -> Float[Tensor, "b n d"]:
+    def _centres(self, items: Tensor, member: Tensor, before: Tensor, width: Tensor | None) -> Float[Tensor, "b n d"]:
         if self.centres == "means":
             count = member.sum(1)[..., None]
             means = member.transpose(1, 2) @ items / count.clamp_min(1)
@@ -130,7 +130,7 @@ class SLKHead(nn.Module):
                 break
         return before
 
-    def _assign(self, items: Tensor, centres: Tensor, graph: Tensor, known: Tensor, width: Tensor) -> Tensor:
+    def _assign(self, items: Tensor, centres: Tensor, graph: Tensor, known: Tensor, width: Tensor | None) -> Tensor:
         s = known.shape[1]
         cost = squared_euclidean(items, centres)
         if self.centres == "modes":
