@@ -108,15 +108,44 @@ def make_learner(config: DictConfig, bank: Bank, classes: int | None = None) -> 
         backbone = Pooled(backbone, make(config.pooling, "pooling", stage_shapes=shapes))
     known = told(backbone, classes)
     parts: dict[str, object] = {"backbone": backbone}
-    taken = accepted(config.learner, dict.fromkeys(("head", "loss", "classifier")))
-    for name in taken:
+    known["way"] = make_protocol(config, "train").way
+    for name in parts_of_learner(config):
         node = config[name]
         maker = {"loss": make_loss, "head": make_head}.get(name)
         parts[name] = maker(node, known) if maker else make(node, name, **accepted(node, known))
-    learner = make(config.learner, "learner", **parts)
+    learner = _compose(config.learner, "learner", parts, known)
     if not isinstance(learner, Learner):
         raise FewshotError(f"learner: {config.learner._target_} made a {type(learner).__name__}, expected a Learner")
     return learner
+
+
+def parts_of_learner(config: DictConfig) -> list[str]:
+    """Which of head, loss and classifier the learner takes, or the one that it wraps."""
+    node, names = config.learner, ("head", "loss", "classifier")
+    while "learner" in node:
+        node = node.learner
+    return list(accepted(node, dict.fromkeys(names)))
+
+
+def _compose(node: DictConfig, where: str, parts: dict[str, object], known: dict) -> object:
+    """The learner of a node; one that wraps another has its node under `learner`, and may name an `inner_loss`."""
+    made = {}
+    if "learner" not in node:
+        made = parts
+    else:
+        made["learner"] = _compose(node.learner, f"{where}.learner", parts, known)
+    if node.get("inner_loss") is not None:
+        made["inner_loss"] = _named_loss(node.inner_loss, f"{where}.inner_loss", known)
+    rest = OmegaConf.masked_copy(node, [key for key in node if key not in made])
+    return make(rest, where, **made)
+
+
+def _named_loss(given: object, where: str, known: dict) -> nn.Module:
+    """A loss of `conf/loss/`, by its name or by a mapping of `loss` and its options."""
+    options = plain(given, where) if OmegaConf.is_config(given) else {"loss": given}
+    if not isinstance(options, dict) or not isinstance(options.get("loss"), str):
+        raise FewshotError(f"{where}={options!r}; expected a loss such as icnn, or {{loss: icnn, neighbours: 3}}")
+    return make_loss(chosen("loss", options.pop("loss"), options, where), known)
 
 
 def check_trainable(learner: Learner) -> None:
@@ -225,7 +254,7 @@ def configured(group: str, name: str) -> DictConfig:
 
 def describe_training(config: DictConfig) -> str:
     """What a row says under `loss`: the loss of a learner that takes one, or its classifier."""
-    taken = accepted(config.learner, dict.fromkeys(("loss", "classifier")))
+    taken = [name for name in parts_of_learner(config) if name != "head"]
     return ", ".join(describe(config[name]) for name in taken) or "none"
 
 
@@ -247,6 +276,10 @@ def describe(node: DictConfig) -> str:
     target = str(node._target_)
     module, _, name = target.rpartition(".")
     short = module.rpartition(".")[2] if target.startswith("fewshot.") else name
+    if "learner" in node:
+        # What a learner wraps is said where it is another than the usual one.
+        wrapped, node = describe(node.learner), OmegaConf.masked_copy(node, [key for key in node if key != "learner"])
+        short = short if wrapped == "metric_learner" else f"{short} of {wrapped}"
     parameters = inspect.signature(hydra.utils.get_object(target)).parameters
     changed = [
         f"{key}={value}"
@@ -263,7 +296,7 @@ def _same(default: object, value: object) -> bool:
 def numbers_only(config: DictConfig) -> dict:
     """The part of a configuration that decides the numbers of a run, as plain JSON."""
     content = {key: value for key, value in plain(config).items() if key not in _NOT_NUMBERS}
-    taken = accepted(config.learner, dict.fromkeys(("head", "loss", "classifier")))
+    taken = parts_of_learner(config)
     content = {key: value for key, value in content.items() if key not in ("loss", "classifier") or key in taken}
     content["data"] = {
         key: value
@@ -286,6 +319,8 @@ def run_name(config: DictConfig) -> str:
     train = make_protocol(config, "train")
     data = str(config.data._target_).rpartition(".")[0].rpartition(".")[2]
     parts = [data, describe(config.head).partition("(")[0], describe(config.backbone).partition("(")[0]]
+    if "learner" in config.learner:
+        parts.insert(1, describe(config.learner).partition("(")[0].replace(" ", "-"))
     return "-".join([*parts, f"{train.way}w{train.shot_text.replace(',', '+')}s"])
 
 

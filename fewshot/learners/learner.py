@@ -52,9 +52,17 @@ class Learner(nn.Module, ABC):
     def predict(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
         """Logits (or log-probabilities) of the queries of image episodes."""
 
+    def forward(self, verb: str, *given):
+        """Any verb by its name, for `torch.func.functional_call`, which calls modules with weights of its own."""
+        return getattr(self, verb)(*given)
+
     def embed(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
         """Features of images, the same in every task."""
         raise NotImplementedError(f"{type(self).__name__} does not score frozen features")
+
+    def loss_of_features(self, features: Episodes) -> TrainingLoss:
+        """Training loss of episodes of features, for what adapts a learner to a task by gradient."""
+        raise NotImplementedError(f"{type(self).__name__} has no loss of features")
 
     @property
     def needs_base_mean(self) -> bool:

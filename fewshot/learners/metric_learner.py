@@ -37,6 +37,9 @@ class MetricLearner(FeatureLearner):
         features = episodes.map(self.backbone)
         if self.task_augmentation is not None:
             features = self.task_augmentation(features)
+        return self.loss_of_features(features)
+
+    def loss_of_features(self, features: Episodes) -> TrainingLoss:
         # Distances are differences of large numbers, and solvers need all digits: 16 bits are for the backbone.
         with torch.autocast(features.device.type, enabled=False):
             features = features.with_items(_at_least_single(features.support), _at_least_single(features.query))

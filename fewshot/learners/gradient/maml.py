@@ -1,0 +1,351 @@
+"""`MAML`: a learner whose weights are adapted to each task by gradient steps on its support set."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from fewshot.episodes.episodes import Episodes
+from fewshot.episodes.support_split import SPLITS, split_support
+from fewshot.errors import FewshotError
+from fewshot.learners.feature_learner import FeatureLearner
+from fewshot.learners.gradient.inner_loop import (
+    Weights,
+    autograd_gradient,
+    carrying,
+    descend,
+    functional_gradient,
+    step_weights,
+)
+from fewshot.learners.gradient.inner_rates import RATES, InnerRates
+from fewshot.learners.gradient.task_norm import TaskNorm, with_task_norms
+from fewshot.learners.learner import Learner, TrainingLoss
+
+NORMS = ("support", "transductive", "running")
+TASKS = ("auto", "loop", "vmap")
+
+
+class MAML(Learner):
+    """Meta-learns the weights that a few gradient steps on a task's support set start from.
+
+    `w_{t+1} = w_t - a * grad L(w_t; support)` for the adapted weights of a task, and the loss of its queries after the last
+    step trains all weights, those that are not adapted and learned rates too. The losses are means over items: the
+    rates of the authors' code, which sums over classes, are to be multiplied by the number of classes.
+
+    With a `LinearHead` and all weights adapted this is MAML; with its head alone ANIL, with its backbone alone BOIL; with
+    rates `per_weight` Meta-SGD; with `start=prototypes` Proto-MAML; with `multi_step` and rates `per_layer` the usable parts
+    of MAML++. With another head it adapts a metric, or the embedding under a metric's loss.
+
+    Args:
+        learner: what is adapted: backbone, head, and a loss of features.
+        steps: in training.
+        test_steps: in tests; None is as many as in training.
+        lr: a of each step, or the start of learned ones.
+        first_order: leave out how a step's gradient depends on the weights.
+        adapts: `all`, or names of parts such as `head`, `backbone` or `[backbone.blocks.3, head]`.
+        rates: `fixed`; `per_weight`, one for each number (Meta-SGD); `per_layer`, one for each tensor and step.
+        split: what of the support a step learns from: `items`, `halves` or `leave_one_out`, see `split_support`.
+        inner_loss: of a step; None is the learner's own.
+        clip: largest norm of a step's gradient; None does not clip.
+        norm: BatchNorm by the task's support (`support`), by each set of the task itself (`transductive`), or as usual
+            (`running`), for a backbone that is not adapted.
+        multi_step: training episodes over which the query losses after all steps, at first counted alike, give way to the
+            last one; 0 counts the last alone.
+        tasks: `vmap` takes several tasks at a time, `loop` one; `auto` is the former on a GPU or where the backbone is not
+            adapted.
+        tasks_per_chunk: how many `vmap` takes at a time, which bounds memory.
+
+    Raises:
+        FewshotError: an unknown choice, a number out of range, a part that there is not, or a head that needs a support set
+            where the split leaves none.
+
+    Source: Finn et al., Model-Agnostic Meta-Learning, 2017; Raghu et al., Rapid Learning or Feature Reuse?, 2020 (ANIL); Li
+    et al., Meta-SGD, 2017; Antoniou et al., How to Train Your MAML, 2019.
+    """
+
+    def __init__(
+        self,
+        learner: FeatureLearner,
+        steps: int = 5,
+        test_steps: int | None = None,
+        lr: float = 0.05,
+        first_order: bool = False,
+        adapts: str | Sequence[str] = "all",
+        rates: str = "fixed",
+        split: str = "items",
+        inner_loss: nn.Module | None = None,
+        clip: float | None = None,
+        norm: str = "support",
+        multi_step: int = 0,
+        tasks: str = "auto",
+        tasks_per_chunk: int = 8,
+    ):
+        super().__init__()
+        for name, value, known in (
+            ("rates", rates, RATES),
+            ("split", split, SPLITS),
+            ("norm", norm, NORMS),
+            ("tasks", tasks, TASKS),
+        ):
+            if value not in known:
+                raise FewshotError(f"learner.{name}={value}; expected one of {', '.join(known)}")
+        test_steps = steps if test_steps is None else test_steps
+        counts = {"steps": steps, "test_steps": test_steps, "multi_step": multi_step}
+        for name, value, least in (*((n, v, 0) for n, v in counts.items()), ("tasks_per_chunk", tasks_per_chunk, 1)):
+            if value < least:
+                raise FewshotError(f"learner.{name}={value}; expected at least {least}")
+        if clip is not None and not clip > 0:
+            raise FewshotError(f"learner.clip={clip}; expected more than 0, or null")
+        if not isinstance(learner, FeatureLearner) or type(learner).loss_of_features is Learner.loss_of_features:
+            raise FewshotError(
+                f"learner.learner: {type(learner).__name__} has no loss of features, which MAML adapts by; use a MetricLearner"
+            )
+        self.steps, self.test_steps, self.first_order = steps, test_steps, first_order
+        self.split, self.clip, self.norm, self.tasks, self.tasks_per_chunk = split, clip, norm, tasks, tasks_per_chunk
+        self.multi_step = multi_step
+        self.learner, self.inner_loss = learner, inner_loss
+        if split == "items" and getattr(learner.head, "reads_support", True):
+            raise FewshotError(
+                f"learner.split=items leaves no support to {type(learner.head).__name__}; use halves or leave_one_out, or head=linear"
+            )
+        self.adapted = _names(learner, adapts)
+        self.adapts_backbone = any(name.startswith("backbone.") for name in self.adapted)
+        if norm == "running" and self.adapts_backbone:
+            raise FewshotError(
+                "learner.norm=running goes with a backbone that is not adapted, such as learner.adapts=head; use support, "
+                "or transductive"
+            )
+        if norm != "running":
+            with_task_norms(learner.backbone, norm == "transductive")
+        self.norms = [part for part in learner.modules() if isinstance(part, TaskNorm)]
+        named = dict(learner.named_parameters())
+        shapes = {name: named[name].shape if name in named else _row_shape(learner, name) for name in self.adapted}
+        self._vectorising = False
+        self.rates = InnerRates(rates, lr, shapes, max(1, steps))
+        self.register_buffer("episodes_trained", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def backbone(self) -> nn.Module:
+        return self.learner.backbone
+
+    @property
+    def head(self) -> nn.Module:
+        return self.learner.head
+
+    @property
+    def loss(self) -> nn.Module | None:
+        return getattr(self.learner, "loss", None)
+
+    @property
+    def transductive(self) -> bool:
+        return self.learner.transductive or (self.norm == "transductive" and bool(self.norms))
+
+    @property
+    def scores_frozen_features(self) -> bool:
+        return not self.adapts_backbone and self.norm == "running"
+
+    @property
+    def needs_base_mean(self) -> bool:
+        return self.learner.needs_base_mean
+
+    def set_base_features(self, features: Float[Tensor, "n d"]) -> None:
+        self.learner.set_base_features(features)
+
+    def embed(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
+        return self.learner.embed(images)
+
+    # Training.
+
+    def training_loss(self, episodes: Episodes) -> TrainingLoss:
+        trained = [p for p in self.parameters() if p.requires_grad]
+        progress = float(self.episodes_trained) / self.multi_step if self.multi_step else 1.0
+        counted = step_weights(self.steps, progress) if self.steps else [1.0]
+        self.episodes_trained += len(episodes) * _processes()
+        features = None
+        if not self.adapts_backbone:
+            features = self._features_of_all(episodes)
+            # Tasks are differentiated down to their features, the backbone then once for all of them.
+            trained = [p for p in trained if not any(p is q for q in self.backbone.parameters())]
+            episodes = features.with_items(*(x.detach().requires_grad_() for x in (features.support, features.query)))
+            trained += [episodes.support, episodes.query]
+        sums, gradients = None, None
+        for chunk in _chunks(episodes, self._at_a_time(episodes)):
+            with torch.enable_grad():
+                found = self._losses(chunk, counted)
+            share = len(chunk) / len(episodes)
+            if torch.is_grad_enabled():
+                slopes = torch.autograd.grad(share * found.total, trained, allow_unused=True, materialize_grads=True)
+                gradients = slopes if gradients is None else [a + b for a, b in zip(gradients, slopes, strict=True)]
+            values = (found.total.detach(), found.accuracy, *found.parts.values())
+            sums = [share * v + (0 if sums is None else s) for v, s in zip(values, sums or values, strict=True)]
+        total, accuracy, *parts = sums
+        if gradients is not None:
+            inputs = trained if features is None else [*trained[:-2], features.support, features.query]
+            total = carrying(total, dict(zip(inputs, gradients, strict=True)))
+        return TrainingLoss(total, dict(zip(found.parts, parts, strict=True)), accuracy)
+
+    def _losses(self, episodes: Episodes, counted: Sequence[float]) -> TrainingLoss:
+        """The mean over a chunk of tasks."""
+        if not self._vectorises(episodes):
+            return self._task_loss(episodes, counted, autograd_gradient(not self.first_order))
+
+        def one(*items: Tensor) -> TrainingLoss:
+            gradient = functional_gradient(not self.first_order)
+            return self._task_loss(Episodes(*(x[None] for x in items)), counted, gradient)
+
+        with self._vectorised():
+            found = torch.vmap(one, randomness="different")(*_tensors(episodes))
+        parts = {name: value.mean() for name, value in found.parts.items()}
+        return TrainingLoss(found.total.mean(), parts, found.accuracy.mean())
+
+    def _task_loss(self, task: Episodes, counted: Sequence[float], gradient) -> TrainingLoss:
+        trail = self._adapted(task, self.steps, gradient)
+        if self.steps:
+            next(trail)
+        total = 0.0
+        for weights, share in zip(trail, counted, strict=True):
+            if share:
+                found = self._outer(weights, task, "loss_of_features")
+                total = total + share * found.total
+        return TrainingLoss(total, found.parts, found.accuracy)
+
+    # Prediction.
+
+    def predict(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
+        return self._predict(episodes if self.adapts_backbone else self._features_of_all(episodes))
+
+    def predict_features(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
+        return self._predict(episodes)
+
+    def _predict(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
+        if not self._vectorises(episodes):
+            return torch.cat([self._task_logits(task, autograd_gradient(False)) for task in _chunks(episodes, 1)])
+
+        def one(*items: Tensor) -> Tensor:
+            return self._task_logits(Episodes(*(x[None] for x in items)), functional_gradient(False))[0]
+
+        with self._vectorised():
+            return torch.vmap(one, randomness="different", chunk_size=self._at_a_time(episodes))(*_tensors(episodes))
+
+    def _task_logits(self, task: Episodes, gradient) -> Float[Tensor, "1 q n"]:
+        with torch.no_grad():
+            for weights in self._adapted(task, self.test_steps, gradient):
+                last = weights
+            return self._outer(last, task, "predict_features")
+
+    # One task. Its items are images where the backbone is adapted, features where it is not.
+
+    def _adapted(self, task: Episodes, steps: int, gradient) -> Iterator[Weights]:
+        """The weights before and after each step."""
+        named = dict(self.learner.named_parameters())
+        weights = {name: named[name] for name in self.adapted if name in named}
+        if getattr(self.learner.head, "makes_weights", False):
+            began = self.learner.head.start(self._features(weights, _support_alone(task)))
+            weights |= {f"head.{name}": w[0] for name, w in began.items() if f"head.{name}" in self.adapted}
+
+        def loss(weights: Weights) -> Tensor:
+            inner = split_support(self._features(weights, _support_alone(task)), self.split)
+            if self.inner_loss is None:
+                return self._call(weights, "loss_of_features", inner).total
+            return self.inner_loss(inner, self._call(weights, "predict_features", inner)).total
+
+        return descend(weights, loss, self.rates, steps, gradient, self.clip)
+
+    def _outer(self, weights: Weights, task: Episodes, verb: str):
+        """A verb on the queries of a task, with its weights."""
+        if not getattr(self.learner.head, "reads_support", True) and (self.norm != "support" or not self.norms):
+            # Neither head nor normalisation looks at the support any more.
+            task = task.with_items(task.support[:, :0], task.query)
+        return self._call(weights, verb, self._features(weights, task))
+
+    def _features(self, weights: Weights, task: Episodes) -> Episodes:
+        if not self.adapts_backbone:
+            return task
+        for norm in self.norms:
+            norm.support_items = task.support.shape[1]
+        return task.map(lambda images: self._call(weights, "embed", self._laid_out(images)))
+
+    def _call(self, weights: Weights, verb: str, *given):
+        return torch.func.functional_call(self.learner, weights, (verb, *given), strict=False)
+
+    def _laid_out(self, images: Tensor) -> Tensor:
+        """Images of one channel lose their layout where adapted weights have lost theirs, and pooling then takes ten times as long."""
+        n, channels, height, width = images.shape
+        if channels > 1 or self._vectorising or not images.is_contiguous() or not _is_channels_last(self.backbone):
+            return images
+        return images.as_strided((n, 1, height, width), (height * width, 1, width, 1))
+
+    def _features_of_all(self, episodes: Episodes) -> Episodes:
+        """Features of a batch of tasks by the backbone as it is; BatchNorm of tasks sees them one by one."""
+        if not self.norms:
+            return episodes.map(self.learner.embed)
+        for norm in self.norms:
+            norm.support_items = episodes.support.shape[1]
+        tasks = [task.map(self.learner.embed) for task in _chunks(episodes, 1)]
+        return episodes.with_items(torch.cat([t.support for t in tasks]), torch.cat([t.query for t in tasks]))
+
+    # Several tasks.
+
+    def _vectorises(self, episodes: Episodes) -> bool:
+        if self.tasks == "auto":
+            return episodes.device.type == "cuda" or not self.adapts_backbone
+        return self.tasks == "vmap"
+
+    def _at_a_time(self, episodes: Episodes) -> int:
+        return self.tasks_per_chunk if self._vectorises(episodes) else 1
+
+    @contextmanager
+    def _vectorised(self):
+        self._say_vectorising(True)
+        try:
+            yield
+        finally:
+            self._say_vectorising(False)
+
+    def _say_vectorising(self, now: bool) -> None:
+        self._vectorising = now
+        for norm in self.norms:
+            norm.by_hand = now
+
+
+def _names(learner: FeatureLearner, adapts: str | Sequence[str]) -> list[str]:
+    """The weights that are adapted, those that a head makes for each task included."""
+    known = [name for name, p in learner.named_parameters() if p.requires_grad]
+    if getattr(learner.head, "makes_weights", False):
+        known += [f"head.{name}" for name in ("weight", "bias") if f"head.{name}" not in known]
+    if adapts == "all":
+        return [name for name in known if not name.startswith("loss.")]
+    parts = [adapts] if isinstance(adapts, str) else list(adapts)
+    for part in parts:
+        if not any(f"{name}.".startswith(f"{part}.") for name in known):
+            tops = sorted({name.partition(".")[0] for name in known})
+            raise FewshotError(f"learner.adapts={part}, of which there are no weights; expected all, {', '.join(tops)}")
+    return [name for name in known if any(f"{name}.".startswith(f"{part}.") for part in parts)]
+
+
+def _row_shape(learner: FeatureLearner, name: str) -> torch.Size:
+    """Of weights that a head makes for each task: a rate for each number of a row, the same for all classes."""
+    return torch.Size((1, *learner.get_buffer(name).shape[1:]))
+
+
+def _is_channels_last(module: nn.Module) -> bool:
+    maps = [p for p in module.parameters() if p.dim() == 4 and p.shape[1] > 1 and p[0, 0].numel() > 1]
+    return bool(maps) and all(p.is_contiguous(memory_format=torch.channels_last) for p in maps)
+
+
+def _support_alone(task: Episodes) -> Episodes:
+    return Episodes(task.support, task.support_labels, task.support[:, :0], task.support_labels[:, :0], task.classes)
+
+
+def _tensors(episodes: Episodes) -> list[Tensor]:
+    return [getattr(episodes, name) for name in Episodes.__dataclass_fields__]
+
+
+def _chunks(episodes: Episodes, size: int) -> list[Episodes]:
+    return [Episodes(*parts) for parts in zip(*(x.split(size) for x in _tensors(episodes)), strict=True)]
+
+
+def _processes() -> int:
+    return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1

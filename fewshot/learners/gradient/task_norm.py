@@ -1,0 +1,71 @@
+"""BatchNorm by the statistics of a task, with a rule of its own for whose statistics count."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import batch_norm
+
+
+class TaskNorm(nn.Module):
+    """Normalises by the images of one task, in training and in tests alike; nothing is remembered from task to task.
+
+    The first `support_items` items of a call are the support. With `transductive` each set is normalised by itself, so
+    the queries by each other, as the authors of MAML do; without it everything is normalised by the support, so a query's
+    features do not depend on other queries. Weights have the names that BatchNorm's have.
+
+    Args:
+        size: of features.
+        epsilon: added to variances.
+        transductive: whether queries are normalised by each other.
+
+    Source: Finn et al. 2017 (authors' code) for the first, Triantafillou et al. 2020
+    (`transductive_batch_norm=False` of the authors' code) for the second.
+    """
+
+    def __init__(self, size: int, epsilon: float = 1e-5, transductive: bool = False):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(size)), nn.Parameter(torch.zeros(size))
+        self.epsilon, self.transductive = epsilon, transductive
+        self.support_items: int | None = None
+        # Under vmap the library's BatchNorm has wrong second derivatives; tests hold on to that.
+        self.by_hand = False
+
+    def forward(self, x: Float[Tensor, "n d ..."]) -> Float[Tensor, "n d ..."]:
+        first = self.support_items
+        if first is None or first in (0, len(x)):
+            return self._by_themselves(x)
+        if self.transductive:
+            return torch.cat([self._by_themselves(x[:first]), self._by_themselves(x[first:])])
+        return self._by_statistics_of(x[:first], x)
+
+    def _by_themselves(self, x: Tensor) -> Tensor:
+        if self.by_hand:
+            return self._by_statistics_of(x, x)
+        return batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.epsilon)
+
+    def _by_statistics_of(self, source: Tensor, x: Tensor) -> Tensor:
+        dims = (0, *range(2, x.dim()))
+        shape = (1, -1) + (1,) * (x.dim() - 2)
+        variance, mean = torch.var_mean(source, dims, correction=0, keepdim=True)
+        scale = self.weight.reshape(shape) * (variance + self.epsilon).rsqrt()
+        return x * scale + (self.bias.reshape(shape) - mean * scale)
+
+    def _load_from_state_dict(self, state_dict, prefix, *rest) -> None:
+        for name in ("running_mean", "running_var", "num_batches_tracked"):
+            state_dict.pop(prefix + name, None)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def with_task_norms(module: nn.Module, transductive: bool) -> nn.Module:
+    """`module` with every BatchNorm replaced by a `TaskNorm` of the same weights, in place."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
+            norm = TaskNorm(child.num_features, child.eps, transductive)
+            if child.affine:
+                norm.weight, norm.bias = child.weight, child.bias
+            else:
+                norm.requires_grad_(False)
+            setattr(module, name, norm)
+        else:
+            with_task_norms(child, transductive)
+    return module
