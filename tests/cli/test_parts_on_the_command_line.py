@@ -31,6 +31,10 @@ CONV4 = ("backbone.width=8",)
         ("loss=proxy_anchor", "loss", "proxies(margin=0.1, alpha=32.0)"),
         ("pooling=generalised_sum pooling.share=0.5", "backbone", "conv4(width=8), generalised_sum(share=0.5)"),
         ("pooling=multi_scale head=multi_scale", "backbone", "conv4(width=8), multi_scale"),
+        ("learner=maml learner.steps=1 learner.rates=per_layer", "learner", "maml(steps=1, rates=per_layer)"),
+        ("learner=anil learner.inner_loss={loss:cross_entropy,label_smoothing:0.1}", "learner", "maml(lr=0.1, adapts=head, inner_loss={'loss': 'cross_entropy', 'label_smoothing': 0.1}, norm=running)"),
+        ("learner=proto_maml learner.steps=1", "head", "linear(start=prototypes)"),
+        ("learner=metric_maml episodes.train.shot=2 episodes.val.shot=2 episodes.test.shot=2", "head", "prototype(distance=mahalanobis, learn_temperature=True)"),
         ("augment=resized_crop_jitter augment.erase=0.5", "head", "prototype"),
         ("backbone=wide_resnet backbone.depth=10 backbone.widen=1", "backbone", "wide_resnet(depth=10, widen=1)"),
     ],
@@ -38,6 +42,23 @@ CONV4 = ("backbone.width=8",)
 def test_each_choice_trains_and_is_in_the_row(fewshot, choice, column, text):
     assert fewshot(*choice.split(), without=CONV4 if "backbone=" in choice else ()) == 0
     assert read("leaderboard.csv")[column][0] == text
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [
+        ("learner=maml head=prototype", "learner.split=items leaves no support to PrototypeHead"),
+        ("learner=maml learner.inner_loss=triplets", "unknown loss 'triplets'"),
+        ("learner=maml learner.inner_loss=[icnn]", "learner.inner_loss=['icnn']; expected a loss such as icnn"),
+        ("learner=maml learner.steps=many", "learner.steps='many'; expected a whole number"),
+        ("learner=metric_maml", "split=leave_one_out needs at least 2 shots"),
+    ],
+)
+def test_what_cannot_be_adapted_is_one_line(fewshot, capsys, choice, words):
+    assert fewshot(*choice.split()) != 0
+    error = capsys.readouterr().err.strip()
+    assert words in error
+    assert len(error.splitlines()) == 1
 
 
 def test_losses_are_added_up_by_name_with_options(fewshot, tmp_path):

@@ -6,6 +6,7 @@ import torch
 from fewshot.episodes.episodes import Episodes
 from fewshot.heads.feat import FEATHead
 from fewshot.heads.finetune import FineTuneHead
+from fewshot.heads.linear import LinearHead
 from fewshot.heads.logistic import LogisticHead
 from fewshot.heads.matching import MatchingHead
 from fewshot.heads.multi_scale import MultiScaleHead
@@ -31,6 +32,7 @@ HEADS = {
     "finetune cosine": lambda: FineTuneHead("cosine", epochs=3),
     "multi scale": lambda: MultiScaleHead((3, 5)),
     "relation": lambda: RelationHead((2, 2, 2), width=4),
+    "linear prototypes": lambda: LinearHead(8, start="prototypes"),
     "centroid un": lambda: NearestCentroidHead("un"),
     "centroid l2n": lambda: NearestCentroidHead("l2n"),
     "centroid cl2n": lambda: with_base_mean(NearestCentroidHead("cl2n", 8)),

@@ -257,7 +257,9 @@ class MAML(Learner):
         """A verb on the queries of a task, with its weights."""
         if not getattr(self.learner.head, "reads_support", True) and (self.norm != "support" or not self.norms):
             # Neither head nor normalisation looks at the support any more.
-            task = task.with_items(task.support[:, :0], task.query)
+            task = Episodes(
+                task.support[:, :0], task.support_labels[:, :0], task.query, task.query_labels, task.classes
+            )
         return self._call(weights, verb, self._features(weights, task))
 
     def _features(self, weights: Weights, task: Episodes) -> Episodes:
