@@ -57,6 +57,28 @@ class Episodes:
         """The same tasks and labels with other items."""
         return Episodes(support, self.support_labels, query, self.query_labels, self.classes)
 
+    def without_support(self) -> "Episodes":
+        """The same tasks with no support items."""
+        none = slice(0, 0)
+        return Episodes(
+            self.support[:, none], self.support_labels[:, none], self.query, self.query_labels, self.classes
+        )
+
+    def without_queries(self) -> "Episodes":
+        """The same tasks with no query items."""
+        none = slice(0, 0)
+        return Episodes(
+            self.support, self.support_labels, self.query[:, none], self.query_labels[:, none], self.classes
+        )
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All five, in the order in which `Episodes(...)` takes them."""
+        return tuple(getattr(self, name) for name in self.__dataclass_fields__)
+
+    def split(self, tasks: int) -> list["Episodes"]:
+        """Batches of so many tasks, and one of what is left."""
+        return [Episodes(*parts) for parts in zip(*(part.split(tasks) for part in self.tensors()), strict=True)]
+
     def to(self, device: torch.device | str) -> "Episodes":
         """The same tasks on `device`."""
-        return Episodes(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+        return Episodes(*(part.to(device) for part in self.tensors()))

@@ -235,7 +235,7 @@ class _Run:
         torch.manual_seed(_mixed_seed(protocol.seed, self.done, fabric.global_rank))
         share = self.settings.tasks_per_step // fabric.world_size
         episodes = self.sampler.episodes(self.done + fabric.global_rank * share, share)
-        loss = self.step_module(*(getattr(episodes, name) for name in Episodes.__dataclass_fields__))
+        loss = self.step_module(*episodes.tensors())
         self.optim.zero_grad()
         fabric.backward(loss.total)
         if self.settings.gradient_clip is not None:

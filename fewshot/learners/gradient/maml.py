@@ -1,6 +1,6 @@
 """`MAML`: a learner whose weights are adapted to each task by gradient steps on its support set."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -19,7 +19,7 @@ from fewshot.learners.gradient.inner_loop import (
     functional_gradient,
     step_weights,
 )
-from fewshot.learners.gradient.inner_rates import RATES, InnerRates
+from fewshot.learners.gradient.inner_rates import InnerRates
 from fewshot.learners.gradient.task_norm import TaskNorm, with_task_norms
 from fewshot.learners.learner import Learner, TrainingLoss
 
@@ -84,7 +84,6 @@ class MAML(Learner):
     ):
         super().__init__()
         for name, value, known in (
-            ("rates", rates, RATES),
             ("split", split, SPLITS),
             ("norm", norm, NORMS),
             ("tasks", tasks, TASKS),
@@ -167,13 +166,13 @@ class MAML(Learner):
         if not self.adapts_backbone:
             features = self._features_of_all(episodes)
             # Tasks are differentiated down to their features, the backbone then once for all of them.
-            trained = [p for p in trained if not any(p is q for q in self.backbone.parameters())]
+            body = set(self.backbone.parameters())
+            trained = [p for p in trained if p not in body]
             episodes = features.with_items(*(x.detach().requires_grad_() for x in (features.support, features.query)))
             trained += [episodes.support, episodes.query]
         sums, gradients = None, None
-        for chunk in _chunks(episodes, self._at_a_time(episodes)):
-            with torch.enable_grad():
-                found = self._losses(chunk, counted)
+        for chunk in episodes.split(self._at_a_time(episodes)):
+            found = self._losses(chunk, counted)
             share = len(chunk) / len(episodes)
             if torch.is_grad_enabled():
                 slopes = torch.autograd.grad(share * found.total, trained, allow_unused=True, materialize_grads=True)
@@ -196,7 +195,7 @@ class MAML(Learner):
             return self._task_loss(Episodes(*(x[None] for x in items)), counted, gradient)
 
         with self._vectorised():
-            found = torch.vmap(one, randomness="different")(*_tensors(episodes))
+            found = torch.vmap(one, randomness="different")(*episodes.tensors())
         parts = {name: value.mean() for name, value in found.parts.items()}
         return TrainingLoss(found.total.mean(), parts, found.accuracy.mean())
 
@@ -221,13 +220,13 @@ class MAML(Learner):
 
     def _predict(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
         if not self._vectorises(episodes):
-            return torch.cat([self._task_logits(task, autograd_gradient(False)) for task in _chunks(episodes, 1)])
+            return torch.cat([self._task_logits(task, autograd_gradient(False)) for task in episodes.split(1)])
 
         def one(*items: Tensor) -> Tensor:
             return self._task_logits(Episodes(*(x[None] for x in items)), functional_gradient(False))[0]
 
         with self._vectorised():
-            return torch.vmap(one, randomness="different", chunk_size=self._at_a_time(episodes))(*_tensors(episodes))
+            return torch.vmap(one, randomness="different", chunk_size=self._at_a_time(episodes))(*episodes.tensors())
 
     def _task_logits(self, task: Episodes, gradient) -> Float[Tensor, "1 q n"]:
         with torch.no_grad():
@@ -242,11 +241,11 @@ class MAML(Learner):
         named = dict(self.learner.named_parameters())
         weights = {name: named[name] for name in self.adapted if name in named}
         if getattr(self.learner.head, "makes_weights", False):
-            began = self.learner.head.start(self._features(weights, _support_alone(task)))
+            began = self.learner.head.start(self._features(weights, task.without_queries()))
             weights |= {f"head.{name}": w[0] for name, w in began.items() if f"head.{name}" in self.adapted}
 
         def loss(weights: Weights) -> Tensor:
-            inner = split_support(self._features(weights, _support_alone(task)), self.split)
+            inner = split_support(self._features(weights, task.without_queries()), self.split)
             if self.inner_loss is None:
                 return self._call(weights, "loss_of_features", inner).total
             return self.inner_loss(inner, self._call(weights, "predict_features", inner)).total
@@ -257,17 +256,24 @@ class MAML(Learner):
         """A verb on the queries of a task, with its weights."""
         if not getattr(self.learner.head, "reads_support", True) and (self.norm != "support" or not self.norms):
             # Neither head nor normalisation looks at the support any more.
-            task = Episodes(
-                task.support[:, :0], task.support_labels[:, :0], task.query, task.query_labels, task.classes
-            )
+            task = task.without_support()
         return self._call(weights, verb, self._features(weights, task))
 
     def _features(self, weights: Weights, task: Episodes) -> Episodes:
         if not self.adapts_backbone:
             return task
+        return self._embedded(task, lambda images: self._call(weights, "embed", self._laid_out(images)))
+
+    def _embedded(self, task: Episodes, embed: Callable[[Tensor], Tensor]) -> Episodes:
+        """Features of one task; its BatchNorms are told which items are the support."""
+        self._tell_norms(task.support.shape[1])
+        features = task.map(embed)
+        self._tell_norms(None)
+        return features
+
+    def _tell_norms(self, support_items: int | None) -> None:
         for norm in self.norms:
-            norm.support_items = task.support.shape[1]
-        return task.map(lambda images: self._call(weights, "embed", self._laid_out(images)))
+            norm.support_items = support_items
 
     def _call(self, weights: Weights, verb: str, *given):
         return torch.func.functional_call(self.learner, weights, (verb, *given), strict=False)
@@ -283,9 +289,7 @@ class MAML(Learner):
         """Features of a batch of tasks by the backbone as it is; BatchNorm of tasks sees them one by one."""
         if not self.norms:
             return episodes.map(self.learner.embed)
-        for norm in self.norms:
-            norm.support_items = episodes.support.shape[1]
-        tasks = [task.map(self.learner.embed) for task in _chunks(episodes, 1)]
+        tasks = [self._embedded(task, self.learner.embed) for task in episodes.split(1)]
         return episodes.with_items(torch.cat([t.support for t in tasks]), torch.cat([t.query for t in tasks]))
 
     # Several tasks.
@@ -335,18 +339,6 @@ def _row_shape(learner: FeatureLearner, name: str) -> torch.Size:
 def _is_channels_last(module: nn.Module) -> bool:
     maps = [p for p in module.parameters() if p.dim() == 4 and p.shape[1] > 1 and p[0, 0].numel() > 1]
     return bool(maps) and all(p.is_contiguous(memory_format=torch.channels_last) for p in maps)
-
-
-def _support_alone(task: Episodes) -> Episodes:
-    return Episodes(task.support, task.support_labels, task.support[:, :0], task.support_labels[:, :0], task.classes)
-
-
-def _tensors(episodes: Episodes) -> list[Tensor]:
-    return [getattr(episodes, name) for name in Episodes.__dataclass_fields__]
-
-
-def _chunks(episodes: Episodes, size: int) -> list[Episodes]:
-    return [Episodes(*parts) for parts in zip(*(x.split(size) for x in _tensors(episodes)), strict=True)]
 
 
 def _processes() -> int:
