@@ -58,8 +58,8 @@ class MAML(Learner):
         tasks_per_chunk: how many `vmap` takes at a time, which bounds memory.
 
     Raises:
-        FewshotError: an unknown choice, a number out of range, a part that there is not, or a head that needs a support set
-            where the split leaves none.
+        FewshotError: an unknown choice, a number out of range, a part that there is not, a head that needs a support set
+            where the split leaves none, or one that makes its weights for each task and is not adapted.
 
     Source: Finn et al., Model-Agnostic Meta-Learning, 2017; Raghu et al., Rapid Learning or Feature Reuse?, 2020 (ANIL); Li
     et al., Meta-SGD, 2017; Antoniou et al., How to Train Your MAML, 2019.
@@ -110,6 +110,10 @@ class MAML(Learner):
                 f"learner.split=items leaves no support to {type(learner.head).__name__}; use halves or leave_one_out, or head=linear"
             )
         self.adapted = _names(learner, adapts)
+        if getattr(learner.head, "makes_weights", False) and "head.weight" not in self.adapted:
+            raise FewshotError(
+                "learner.adapts leaves out a head whose rows each task makes anew; add head to it, or use head.start=weights"
+            )
         self.adapts_backbone = any(name.startswith("backbone.") for name in self.adapted)
         if norm == "running" and self.adapts_backbone:
             raise FewshotError(

@@ -393,6 +393,19 @@ def test_a_head_that_compares_needs_a_support_set_in_its_steps():
         MAML(MetricLearner(Net(), PrototypeHead(), CrossEntropy()))
 
 
+@pytest.mark.parametrize("start", ["shared", "prototypes"])
+def test_rows_made_for_each_task_are_to_be_adapted(start):
+    with pytest.raises(FewshotError, match="leaves out a head whose rows each task makes anew; add head to it"):
+        linear_maml(start, adapts="backbone")
+
+
+def test_features_of_images_alone_are_normalised_by_all_of_them():
+    learner, images = linear_maml(), tasks(query=3).query[0]
+    before = learner.embed(images)
+    learner.predict(tasks())
+    torch.testing.assert_close(learner.embed(images), before, rtol=0, atol=0)
+
+
 def test_more_classes_than_rows_is_one_line():
     with pytest.raises(FewshotError, match="tasks of 4 classes for a linear head of 3"):
         linear_maml().predict(tasks(way=4))
