@@ -55,7 +55,7 @@ def planned_tests(
     Raises:
         FewshotError: a head that cannot be made, or a protocol that does not fit a bank.
     """
-    heads = _heads(config, learner, classes)
+    heads = _heads(config, learner, classes, next(iter(banks.values())))
     protocols = {"": protocol}
     if config.unbalanced is not None and protocol.dirichlet is None and any(uses for *_, uses in heads.values()):
         uneven = replace(protocol, dirichlet=config.unbalanced)
@@ -71,7 +71,9 @@ def planned_tests(
     return planned
 
 
-def _heads(config: DictConfig, learner: Learner, classes: int | None) -> dict[str, tuple[nn.Module | None, str, bool]]:
+def _heads(
+    config: DictConfig, learner: Learner, classes: int | None, bank: Bank
+) -> dict[str, tuple[nn.Module | None, str, bool]]:
     """Head, text and whether it is transductive, by the label of its files."""
     own = (None, recipe.describe_head(config.head), learner.transductive)
     entries = plain(config.heads, "heads")
@@ -89,7 +91,7 @@ def _heads(config: DictConfig, learner: Learner, classes: int | None) -> dict[st
             head = own
         else:
             node = recipe.chosen("head", name, options, "heads")
-            made = recipe.make_head(node, recipe.told(learner.backbone, classes))
+            made = recipe.make_head(node, recipe.told(learner.backbone, classes, bank))
             recipe.check_trained(made, recipe.describe_head(node))
             head = (made, recipe.describe_head(node), bool(getattr(made, "transductive", False)))
         count = sum(label.partition("~")[0] == f"-{name}" for label in found)

@@ -93,7 +93,8 @@ def make_learner(config: DictConfig, bank: Bank, classes: int | None = None) -> 
     """Backbone, head and what else a learner is made of, composed; initial weights are those of `seed`.
 
     Parts are told what they ask for: the backbone `channels` and `image_size`, a pooling the backbone's `stage_shapes`,
-    the others `feature_size`, `map_shape` and `stage_sizes`, and the number of base classes.
+    the others `feature_size`, `map_shape` and `stage_sizes`, the number of base classes, the training `way`, and
+    `attribute_size`, how many numbers are known of each class (None if none are).
 
     Args:
         config: the whole configuration.
@@ -106,7 +107,7 @@ def make_learner(config: DictConfig, bank: Bank, classes: int | None = None) -> 
     if config.get("pooling"):
         shapes = stage_shapes(backbone, channels, height)
         backbone = Pooled(backbone, make(config.pooling, "pooling", stage_shapes=shapes))
-    known = told(backbone, classes)
+    known = told(backbone, classes, bank)
     parts: dict[str, object] = {"backbone": backbone}
     known["way"] = make_protocol(config, "train").way
     for name in parts_of_learner(config):
@@ -177,10 +178,11 @@ def check_trained(head: nn.Module, text: str) -> None:
         )
 
 
-def told(backbone: nn.Module, classes: int | None) -> dict:
+def told(backbone: nn.Module, classes: int | None, bank: Bank) -> dict:
     """What heads, losses and classifiers may ask for."""
+    attributes = None if bank.class_attributes is None else bank.class_attributes.shape[1]
     names = [name for name in ("feature_size", "map_shape", "stage_sizes") if hasattr(backbone, name)]
-    return {"classes": classes} | {name: getattr(backbone, name) for name in names}
+    return {"classes": classes, "attribute_size": attributes} | {name: getattr(backbone, name) for name in names}
 
 
 def make_head(node: DictConfig, known: dict) -> nn.Module:

@@ -66,7 +66,7 @@ def tune(
         raise FewshotError(f"mode=tune: {type(learner).__name__} scores no frozen features, it has no head to tune")
     values = tuning_values(config, learner.head)
     tried = [dict(zip(values, combination, strict=True)) for combination in itertools.product(*values.values())]
-    known = recipe.told(learner.backbone, classes)
+    known = recipe.told(learner.backbone, classes, bank)
     # All of them are made before anything is written: a value out of range is found here.
     heads = [recipe.make_head(OmegaConf.merge(config.head, options), known) for options in tried]
     digest = recipe.config_hash(config, file_sha256(config.checkpoint))

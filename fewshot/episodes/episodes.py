@@ -1,10 +1,10 @@
 """`Episodes`: a batch of tasks as rectangular tensors."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Int64, Shaped
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 
@@ -20,7 +20,8 @@ class Episodes:
         support_labels: int64 `[B, S]`.
         query: `[B, Q, ...]`.
         query_labels: int64 `[B, Q]`.
-        classes: int64 `[B, N]`, the ids of the classes in their bank, for class names and attributes.
+        classes: int64 `[B, N]`, the ids of the classes in their bank.
+        attributes: optional float `[B, N, a]`, what the bank knows of each class beside its items.
     """
 
     support: Shaped[Tensor, "b s ..."]
@@ -28,6 +29,7 @@ class Episodes:
     query: Shaped[Tensor, "b q ..."]
     query_labels: Int64[Tensor, "b q"]
     classes: Int64[Tensor, "b n"]
+    attributes: Float[Tensor, "b n a"] | None = None
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -55,25 +57,24 @@ class Episodes:
 
     def with_items(self, support: Tensor, query: Tensor) -> "Episodes":
         """The same tasks and labels with other items."""
-        return Episodes(support, self.support_labels, query, self.query_labels, self.classes)
+        return replace(self, support=support, query=query)
 
     def without_support(self) -> "Episodes":
         """The same tasks with no support items."""
-        none = slice(0, 0)
-        return Episodes(
-            self.support[:, none], self.support_labels[:, none], self.query, self.query_labels, self.classes
-        )
+        return replace(self, support=self.support[:, :0], support_labels=self.support_labels[:, :0])
 
     def without_queries(self) -> "Episodes":
         """The same tasks with no query items."""
-        none = slice(0, 0)
-        return Episodes(
-            self.support, self.support_labels, self.query[:, none], self.query_labels[:, none], self.classes
-        )
+        return self.with_first_queries(0)
+
+    def with_first_queries(self, count: int) -> "Episodes":
+        """The same tasks with their first queries only."""
+        return replace(self, query=self.query[:, :count], query_labels=self.query_labels[:, :count])
 
     def tensors(self) -> tuple[Tensor, ...]:
-        """All five, in the order in which `Episodes(...)` takes them."""
-        return tuple(getattr(self, name) for name in self.__dataclass_fields__)
+        """All that are there, in the order in which `Episodes(...)` takes them."""
+        tensors = (getattr(self, name) for name in self.__dataclass_fields__)
+        return tuple(tensor for tensor in tensors if tensor is not None)
 
     def split(self, tasks: int) -> list["Episodes"]:
         """Batches of so many tasks, and one of what is left."""

@@ -121,12 +121,14 @@ class EpisodeSampler:
         else:
             items = self.bank.items.index_select(0, index)
         labels = np.repeat(np.arange(self.protocol.way), self.protocol.shots)
+        classes, known = torch.from_numpy(drawn.classes.copy()).to(device), self.bank.class_attributes
         return Episodes(
             support=items[: b * s].unflatten(0, (b, s)),
             support_labels=torch.from_numpy(np.broadcast_to(labels, (b, s)).copy()).to(device),
             query=items[b * s :].unflatten(0, drawn.query.shape),
             query_labels=torch.from_numpy(drawn.query_labels.copy()).to(device),
-            classes=torch.from_numpy(drawn.classes.copy()).to(device),
+            classes=classes,
+            attributes=None if known is None else known[classes],
         )
 
     def _draw(self, start: int, count: int) -> EpisodeIndices:

@@ -28,7 +28,7 @@ def split_support(episodes: Episodes, how: str) -> Episodes:
     items, labels = episodes.support, episodes.support_labels
     size, way = items.shape[1], episodes.way
     if how == "items":
-        return Episodes(items[:, :0], labels[:, :0], items, labels, episodes.classes)
+        return Episodes(items[:, :0], labels[:, :0], items, labels, episodes.classes, episodes.attributes)
     shot = size // way
     if size != shot * way:
         raise FewshotError(f"split={how} needs as many support items of each class; leave out uneven shots")
@@ -40,7 +40,12 @@ def split_support(episodes: Episodes, how: str) -> Episodes:
         few = (shot + 1) // 2
         first, rest = order[:, :, :few].flatten(1), order[:, :, few:].flatten(1)
         return Episodes(
-            _taken(items, first), labels.gather(1, first), _taken(items, rest), labels.gather(1, rest), episodes.classes
+            _taken(items, first),
+            labels.gather(1, first),
+            _taken(items, rest),
+            labels.gather(1, rest),
+            episodes.classes,
+            episodes.attributes,
         )
     index = torch.arange(size, device=labels.device)
     # Row i has all indices but i.
@@ -51,6 +56,7 @@ def split_support(episodes: Episodes, how: str) -> Episodes:
         items.flatten(0, 1)[:, None],
         labels.flatten(0, 1)[:, None],
         episodes.classes.repeat_interleave(size, dim=0),
+        None if episodes.attributes is None else episodes.attributes.repeat_interleave(size, dim=0),
     )
 
 

@@ -170,13 +170,7 @@ def _accuracies(predict, episodes: Episodes) -> torch.Tensor:
 def _check_inductive(learner: Learner, predict, episodes: Episodes) -> None:
     """Raise a FewshotError if the first queries are predicted otherwise when the others are not there."""
     few = (episodes.query.shape[1] + 1) // 2
-    alone = Episodes(
-        episodes.support,
-        episodes.support_labels,
-        episodes.query[:, :few],
-        episodes.query_labels[:, :few],
-        episodes.classes,
-    )
+    alone = episodes.with_first_queries(few)
     scores, fewer = predict(episodes)[:, :few], predict(alone)
     finite = scores.isfinite() & fewer.isfinite()
     change = (scores - fewer).abs()[finite].max() / scores[finite].abs().max().clamp_min(1e-12)

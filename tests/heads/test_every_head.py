@@ -75,7 +75,7 @@ def test_a_query_is_scored_without_the_others(head):
 
 def test_a_task_is_scored_without_the_others(head):
     episodes = episodes_of(dimension=8)
-    alone = Episodes(*(getattr(episodes, name)[1:2] for name in episodes.__dataclass_fields__))
+    alone = Episodes(*(tensor[1:2] for tensor in episodes.tensors()))
     torch.testing.assert_close(head(alone)[0], head(episodes)[1])
 
 

@@ -43,7 +43,7 @@ def value(loss, episodes):
 
 
 def some(episodes, tasks):
-    return Episodes(*(getattr(episodes, name)[tasks] for name in episodes.__dataclass_fields__))
+    return Episodes(*(tensor[tasks] for tensor in episodes.tensors()))
 
 
 def test_the_loss_of_a_batch_is_the_mean_over_its_tasks(loss):
