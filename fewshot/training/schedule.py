@@ -65,3 +65,14 @@ class Cosine:
             return (done + 1) / self.warmup
         progress = min(1.0, (done - self.warmup) / max(1, total - self.warmup))
         return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+class Linear:
+    """From 1 down to `final` in a straight line."""
+
+    def __init__(self, final: float = 0.0):
+        self.final = final
+
+    def __call__(self, done: int, total: int) -> float:
+        """Factor on the base rate after `done` of `total` episodes."""
+        return 1 + (self.final - 1) * min(1.0, done / max(1, total))

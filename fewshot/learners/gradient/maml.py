@@ -1,6 +1,6 @@
 """`MAML`: a learner whose weights are adapted to each task by gradient steps on its support set."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -11,6 +11,7 @@ from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.support_split import SPLITS, split_support
 from fewshot.errors import FewshotError
 from fewshot.learners.feature_learner import FeatureLearner
+from fewshot.learners.gradient.gradient_learner import GradientLearner
 from fewshot.learners.gradient.inner_loop import (
     Weights,
     autograd_gradient,
@@ -20,14 +21,12 @@ from fewshot.learners.gradient.inner_loop import (
     step_weights,
 )
 from fewshot.learners.gradient.inner_rates import InnerRates
-from fewshot.learners.gradient.task_norm import TaskNorm, with_task_norms
-from fewshot.learners.learner import Learner, TrainingLoss
+from fewshot.learners.learner import TrainingLoss
 
-NORMS = ("support", "transductive", "running")
 TASKS = ("auto", "loop", "vmap")
 
 
-class MAML(Learner):
+class MAML(GradientLearner):
     """Meta-learns the weights that a few gradient steps on a task's support set start from.
 
     `w_{t+1} = w_t - a * grad L(w_t; support)` for the adapted weights of a task, and the loss of its queries after the last
@@ -49,8 +48,8 @@ class MAML(Learner):
         split: what of the support a step learns from: `items`, `halves` or `leave_one_out`, see `split_support`.
         inner_loss: of a step; None is the learner's own.
         clip: largest norm of a step's gradient; None does not clip.
-        norm: BatchNorm by the task's support (`support`), by each set of the task itself (`transductive`), or as usual
-            (`running`), for a backbone that is not adapted.
+        norm: BatchNorm by the task's support (`support`), by the support and one query at a time (`support_plus_one`), by
+            each set of the task itself (`transductive`), or as usual (`running`), for a backbone that is not adapted.
         multi_step: training episodes over which the query losses after all steps, at first counted alike, give way to the
             last one; 0 counts the last alone.
         tasks: `vmap` takes several tasks at a time, `loop` one; `auto` is the former on a GPU or where the backbone is not
@@ -82,12 +81,8 @@ class MAML(Learner):
         tasks: str = "auto",
         tasks_per_chunk: int = 8,
     ):
-        super().__init__()
-        for name, value, known in (
-            ("split", split, SPLITS),
-            ("norm", norm, NORMS),
-            ("tasks", tasks, TASKS),
-        ):
+        super().__init__(learner, norm, adapts)
+        for name, value, known in (("split", split, SPLITS), ("tasks", tasks, TASKS)):
             if value not in known:
                 raise FewshotError(f"learner.{name}={value}; expected one of {', '.join(known)}")
         test_steps = steps if test_steps is None else test_steps
@@ -97,67 +92,18 @@ class MAML(Learner):
                 raise FewshotError(f"learner.{name}={value}; expected at least {least}")
         if clip is not None and not clip > 0:
             raise FewshotError(f"learner.clip={clip}; expected more than 0, or null")
-        if not isinstance(learner, FeatureLearner) or type(learner).loss_of_features is Learner.loss_of_features:
-            raise FewshotError(
-                f"learner.learner: {type(learner).__name__} has no loss of features, which MAML adapts by; use a MetricLearner"
-            )
         self.steps, self.test_steps, self.first_order = steps, test_steps, first_order
-        self.split, self.clip, self.norm, self.tasks, self.tasks_per_chunk = split, clip, norm, tasks, tasks_per_chunk
+        self.split, self.clip, self.tasks, self.tasks_per_chunk = split, clip, tasks, tasks_per_chunk
         self.multi_step = multi_step
-        self.learner, self.inner_loss = learner, inner_loss
+        self.inner_loss = inner_loss
         if split == "items" and getattr(learner.head, "reads_support", True):
             raise FewshotError(
                 f"learner.split=items leaves no support to {type(learner.head).__name__}; use halves or leave_one_out, or head=linear"
             )
-        self.adapted = _names(learner, adapts)
-        if getattr(learner.head, "makes_weights", False) and "head.weight" not in self.adapted:
-            raise FewshotError(
-                "learner.adapts leaves out a head whose rows each task makes anew; add head to it, or use head.start=weights"
-            )
-        self.adapts_backbone = any(name.startswith("backbone.") for name in self.adapted)
-        if norm == "running" and self.adapts_backbone:
-            raise FewshotError(
-                "learner.norm=running goes with a backbone that is not adapted, such as learner.adapts=head; use support, "
-                "or transductive"
-            )
-        if norm != "running":
-            with_task_norms(learner.backbone, norm == "transductive")
-        self.norms = [part for part in learner.modules() if isinstance(part, TaskNorm)]
         named = dict(learner.named_parameters())
         shapes = {name: named[name].shape if name in named else _row_shape(learner, name) for name in self.adapted}
-        self._vectorising = False
         self.rates = InnerRates(rates, lr, shapes, max(1, steps))
         self.register_buffer("episodes_trained", torch.zeros((), dtype=torch.int64))
-
-    @property
-    def backbone(self) -> nn.Module:
-        return self.learner.backbone
-
-    @property
-    def head(self) -> nn.Module:
-        return self.learner.head
-
-    @property
-    def loss(self) -> nn.Module | None:
-        return getattr(self.learner, "loss", None)
-
-    @property
-    def transductive(self) -> bool:
-        return self.learner.transductive or (self.norm == "transductive" and bool(self.norms))
-
-    @property
-    def scores_frozen_features(self) -> bool:
-        return not self.adapts_backbone and self.norm == "running"
-
-    @property
-    def needs_base_mean(self) -> bool:
-        return self.learner.needs_base_mean
-
-    def set_base_features(self, features: Float[Tensor, "n d"]) -> None:
-        self.learner.set_base_features(features)
-
-    def embed(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
-        return self.learner.embed(images)
 
     # Training.
 
@@ -256,46 +202,6 @@ class MAML(Learner):
 
         return descend(weights, loss, self.rates, steps, gradient, self.clip)
 
-    def _outer(self, weights: Weights, task: Episodes, verb: str):
-        """A verb on the queries of a task, with its weights."""
-        if not getattr(self.learner.head, "reads_support", True) and (self.norm != "support" or not self.norms):
-            # Neither head nor normalisation looks at the support any more.
-            task = task.without_support()
-        return self._call(weights, verb, self._features(weights, task))
-
-    def _features(self, weights: Weights, task: Episodes) -> Episodes:
-        if not self.adapts_backbone:
-            return task
-        return self._embedded(task, lambda images: self._call(weights, "embed", self._laid_out(images)))
-
-    def _embedded(self, task: Episodes, embed: Callable[[Tensor], Tensor]) -> Episodes:
-        """Features of one task; its BatchNorms are told which items are the support."""
-        self._tell_norms(task.support.shape[1])
-        features = task.map(embed)
-        self._tell_norms(None)
-        return features
-
-    def _tell_norms(self, support_items: int | None) -> None:
-        for norm in self.norms:
-            norm.support_items = support_items
-
-    def _call(self, weights: Weights, verb: str, *given):
-        return torch.func.functional_call(self.learner, weights, (verb, *given), strict=False)
-
-    def _laid_out(self, images: Tensor) -> Tensor:
-        """Images of one channel lose their layout where adapted weights have lost theirs, and pooling then takes ten times as long."""
-        n, channels, height, width = images.shape
-        if channels > 1 or self._vectorising or not images.is_contiguous() or not _is_channels_last(self.backbone):
-            return images
-        return images.as_strided((n, 1, height, width), (height * width, 1, width, 1))
-
-    def _features_of_all(self, episodes: Episodes) -> Episodes:
-        """Features of a batch of tasks by the backbone as it is; BatchNorm of tasks sees them one by one."""
-        if not self.norms:
-            return episodes.map(self.learner.embed)
-        tasks = [self._embedded(task, self.learner.embed) for task in episodes.split(1)]
-        return episodes.with_items(torch.cat([t.support for t in tasks]), torch.cat([t.query for t in tasks]))
-
     # Several tasks.
 
     def _vectorises(self, episodes: Episodes) -> bool:
@@ -320,29 +226,9 @@ class MAML(Learner):
             norm.by_hand = now
 
 
-def _names(learner: FeatureLearner, adapts: str | Sequence[str]) -> list[str]:
-    """The weights that are adapted, those that a head makes for each task included."""
-    known = [name for name, p in learner.named_parameters() if p.requires_grad]
-    if getattr(learner.head, "makes_weights", False):
-        known += [f"head.{name}" for name in ("weight", "bias") if f"head.{name}" not in known]
-    if adapts == "all":
-        return [name for name in known if not name.startswith("loss.")]
-    parts = [adapts] if isinstance(adapts, str) else list(adapts)
-    for part in parts:
-        if not any(f"{name}.".startswith(f"{part}.") for name in known):
-            tops = sorted({name.partition(".")[0] for name in known})
-            raise FewshotError(f"learner.adapts={part}, of which there are no weights; expected all, {', '.join(tops)}")
-    return [name for name in known if any(f"{name}.".startswith(f"{part}.") for part in parts)]
-
-
 def _row_shape(learner: FeatureLearner, name: str) -> torch.Size:
     """Of weights that a head makes for each task: a rate for each number of a row, the same for all classes."""
     return torch.Size((1, *learner.get_buffer(name).shape[1:]))
-
-
-def _is_channels_last(module: nn.Module) -> bool:
-    maps = [p for p in module.parameters() if p.dim() == 4 and p.shape[1] > 1 and p[0, 0].numel() > 1]
-    return bool(maps) and all(p.is_contiguous(memory_format=torch.channels_last) for p in maps)
 
 
 def _processes() -> int:

@@ -50,4 +50,4 @@ def metric_maml(distance="mahalanobis", loss=None, seed=0, **options) -> MAML:
 def gradients(learner, episodes) -> dict[str, torch.Tensor]:
     learner.zero_grad()
     learner.training_loss(episodes).total.backward()
-    return {name: p.grad.clone() for name, p in learner.named_parameters()}
+    return {name: p.grad.clone() for name, p in learner.named_parameters() if p.grad is not None}

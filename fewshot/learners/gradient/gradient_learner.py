@@ -1,0 +1,155 @@
+"""`GradientLearner`: what learners that take gradient steps on each task share."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from fewshot.episodes.episodes import Episodes
+from fewshot.errors import FewshotError
+from fewshot.learners.feature_learner import FeatureLearner
+from fewshot.learners.gradient.inner_loop import Weights
+from fewshot.learners.gradient.task_norm import TaskNorm, with_task_norms
+from fewshot.learners.learner import Learner
+
+NORMS = ("support", "support_plus_one", "transductive", "running")
+
+
+class GradientLearner(Learner):
+    """A learner of features, some of whose weights are replaced by a task's own, and its BatchNorms.
+
+    Args:
+        learner: backbone, head, and a loss of features.
+        norm: BatchNorm by the task's support (`support`), by the support and one query at a time (`support_plus_one`), by
+            each set of the task itself (`transductive`), or as usual (`running`), for a backbone that is not adapted.
+        adapts: `all`, or names of parts such as `head`, `backbone` or `[backbone.blocks.3, head]`.
+
+    Raises:
+        FewshotError: an unknown choice, a learner without a loss of features, a part that there is not, or a head that
+            makes its weights for each task and is not adapted.
+    """
+
+    def __init__(self, learner: FeatureLearner, norm: str, adapts: str | Sequence[str]):
+        super().__init__()
+        if norm not in NORMS:
+            raise FewshotError(f"learner.norm={norm}; expected one of {', '.join(NORMS)}")
+        if not isinstance(learner, FeatureLearner) or type(learner).loss_of_features is Learner.loss_of_features:
+            raise FewshotError(
+                f"learner.learner: {type(learner).__name__} has no loss of features, which {type(self).__name__} adapts by; "
+                f"use a MetricLearner"
+            )
+        self.learner, self.norm = learner, norm
+        self.adapted = _names(learner, adapts)
+        if getattr(learner.head, "makes_weights", False) and "head.weight" not in self.adapted:
+            raise FewshotError(
+                "learner.adapts leaves out a head whose rows each task makes anew; add head to it, or use head.start=weights"
+            )
+        self.adapts_backbone = any(name.startswith("backbone.") for name in self.adapted)
+        if norm == "running" and self.adapts_backbone:
+            raise FewshotError(
+                "learner.norm=running goes with a backbone that is not adapted, such as learner.adapts=head; use support, "
+                "or transductive"
+            )
+        if norm != "running":
+            with_task_norms(learner.backbone, norm == "transductive")
+        self.norms = [part for part in learner.modules() if isinstance(part, TaskNorm)]
+        self._vectorising = False
+
+    @property
+    def backbone(self) -> nn.Module:
+        return self.learner.backbone
+
+    @property
+    def head(self) -> nn.Module:
+        return self.learner.head
+
+    @property
+    def loss(self) -> nn.Module | None:
+        return getattr(self.learner, "loss", None)
+
+    @property
+    def transductive(self) -> bool:
+        return self.learner.transductive or (self.norm == "transductive" and bool(self.norms))
+
+    @property
+    def scores_frozen_features(self) -> bool:
+        return not self.adapts_backbone and self.norm == "running"
+
+    @property
+    def needs_base_mean(self) -> bool:
+        return self.learner.needs_base_mean
+
+    def set_base_features(self, features: Float[Tensor, "n d"]) -> None:
+        self.learner.set_base_features(features)
+
+    def embed(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
+        return self.learner.embed(images)
+
+    # One task. Its items are images where the backbone is adapted, features where it is not.
+
+    def _outer(self, weights: Weights, task: Episodes, verb: str):
+        """A verb on the queries of a task, with its weights."""
+        by_support = self.norm in ("support", "support_plus_one") and bool(self.norms)
+        if not getattr(self.head, "reads_support", True) and not by_support:
+            # Neither head nor normalisation looks at the support any more.
+            task = task.without_support()
+        return self._call(weights, verb, self._features(weights, task))
+
+    def _features(self, weights: Weights, task: Episodes) -> Episodes:
+        if not self.adapts_backbone:
+            return task
+        return self._embedded(task, lambda images: self._call(weights, "embed", self._laid_out(images)))
+
+    def _embedded(self, task: Episodes, embed: Callable[[Tensor], Tensor]) -> Episodes:
+        """Features of one task; its BatchNorms are told which items are the support."""
+        if self.norm == "support_plus_one" and self.norms:
+            support = task.support[0]
+            alone = embed(support)
+            each = [embed(torch.cat([support, query[None]]))[-1:] for query in task.query[0]]
+            return task.with_items(alone[None], torch.cat(each or [alone[:0]])[None])
+        self._tell_norms(task.support.shape[1])
+        features = task.map(embed)
+        self._tell_norms(None)
+        return features
+
+    def _tell_norms(self, support_items: int | None) -> None:
+        for norm in self.norms:
+            norm.support_items = support_items
+
+    def _call(self, weights: Weights, verb: str, *given):
+        return torch.func.functional_call(self.learner, weights, (verb, *given), strict=False)
+
+    def _laid_out(self, images: Tensor) -> Tensor:
+        """Images of one channel lose their layout where adapted weights have lost theirs, and pooling then takes ten times as long."""
+        n, channels, height, width = images.shape
+        if channels > 1 or self._vectorising or not images.is_contiguous() or not _is_channels_last(self.backbone):
+            return images
+        return images.as_strided((n, 1, height, width), (height * width, 1, width, 1))
+
+    def _features_of_all(self, episodes: Episodes) -> Episodes:
+        """Features of a batch of tasks by the backbone as it is; BatchNorm of tasks sees them one by one."""
+        if not self.norms:
+            return episodes.map(self.learner.embed)
+        tasks = [self._embedded(task, self.learner.embed) for task in episodes.split(1)]
+        return episodes.with_items(torch.cat([t.support for t in tasks]), torch.cat([t.query for t in tasks]))
+
+
+def _names(learner: FeatureLearner, adapts: str | Sequence[str]) -> list[str]:
+    """The weights that are adapted, those that a head makes for each task included."""
+    known = [name for name, p in learner.named_parameters() if p.requires_grad]
+    if getattr(learner.head, "makes_weights", False):
+        known += [f"head.{name}" for name in ("weight", "bias") if f"head.{name}" not in known]
+    if adapts == "all":
+        return [name for name in known if not name.startswith("loss.")]
+    parts = [adapts] if isinstance(adapts, str) else list(adapts)
+    for part in parts:
+        if not any(f"{name}.".startswith(f"{part}.") for name in known):
+            tops = sorted({name.partition(".")[0] for name in known})
+            raise FewshotError(f"learner.adapts={part}, of which there are no weights; expected all, {', '.join(tops)}")
+    return [name for name in known if any(f"{name}.".startswith(f"{part}.") for part in parts)]
+
+
+def _is_channels_last(module: nn.Module) -> bool:
+    maps = [p for p in module.parameters() if p.dim() == 4 and p.shape[1] > 1 and p[0, 0].numel() > 1]
+    return bool(maps) and all(p.is_contiguous(memory_format=torch.channels_last) for p in maps)
