@@ -108,7 +108,16 @@ class EpisodeSampler:
             start: number of the first episode.
             count: how many (B).
         """
-        drawn, device = self.indices(start, count), self.bank.device
+        return self.gather(self.indices(start, count), start)
+
+    def gather(self, drawn: EpisodeIndices, start: int = 0) -> Episodes:
+        """Episodes of given indices with their items, on the bank's device.
+
+        Args:
+            drawn: by this sampler, or by another way of drawing tasks of the same protocol from the same bank.
+            start: number of the first, for the numbers of an augmentation.
+        """
+        device = self.bank.device
         b, s = drawn.support.shape
         index = torch.from_numpy(np.concatenate([drawn.support.ravel(), drawn.query.ravel()])).to(device)
         if self.bank.is_images:

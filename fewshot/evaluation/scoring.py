@@ -66,6 +66,23 @@ class Evaluation:
         return 100 * mean_interval(self.accuracies).half_width
 
     @property
+    def tasks(self) -> dict:
+        """What must agree before this test may be paired with another, named as in a leaderboard row."""
+        return {
+            "data": self.data,
+            "split": self.split,
+            "pipeline": self.pipeline,
+            "bank_fingerprint": self.bank_fingerprint,
+            "way": self.protocol.way,
+            "shot": self.protocol.shot_text,
+            "query": self.protocol.query,
+            "imbalance": self.protocol.imbalance,
+            "episodes": len(self.accuracies),
+            "test_seed": self.protocol.seed,
+            "episodes_sha256": self.episodes_sha256,
+        }
+
+    @property
     def episodes_per_second(self) -> float:
         return len(self.accuracies) / max(self.seconds, 1e-9)
 
@@ -73,11 +90,7 @@ class Evaluation:
         """One row as a pandas data frame, with columns named as in a leaderboard."""
         import pandas as pd
 
-        columns = ("data", "split", "pipeline", "bank_fingerprint", "transductive")
-        row = {name: getattr(self, name) for name in columns}
-        row |= {"way": self.protocol.way, "shot": self.protocol.shot_text, "query": self.protocol.query}
-        row |= {"imbalance": self.protocol.imbalance, "episodes": len(self.accuracies)}
-        row |= {"episodes_sha256": self.episodes_sha256, "test_seed": self.protocol.seed}
+        row = self.tasks | {"transductive": self.transductive}
         for name in ("accuracy", "ci95", "macro_accuracy", "seconds", "episodes_per_second"):
             row[name] = getattr(self, name)
         return pd.DataFrame([row])
