@@ -6,7 +6,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -25,10 +24,11 @@ from fewshot.data.image_format import ImageFormat
 from fewshot.data.manifest import in_imagenet
 from fewshot.device import device_name
 from fewshot.errors import FewshotError
+from fewshot.evaluation.accuracies import accuracies_sha256, save_accuracies
 from fewshot.evaluation.embedding import embed_bank
 from fewshot.evaluation.picture import draw_episode
 from fewshot.evaluation.scoring import Evaluation, evaluate
-from fewshot.files import file_sha256, replacing, write_text
+from fewshot.files import file_sha256, write_text
 from fewshot.instantiation import make
 from fewshot.leaderboard.row import Row
 from fewshot.leaderboard.table import append
@@ -185,12 +185,13 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
             learner.use_head(trained_head if test.head is None else test.head)
         found = evaluate(learner, bank, test.protocol, embedded=embedded and embedded[1])
         row = _row(config, found, test.head_text, facts, pretraining, folder, name, digest)
-        with replacing(folder / f"test_accuracies{test.label}.npy") as temporary:
-            np.save(temporary, found.accuracies, allow_pickle=False)
+        save_accuracies(folder / f"test_accuracies{test.label}.npy", found.accuracies)
         draw_episode(learner.eval(), bank, found.protocol, folder / f"episode{test.label}.png")
         # A run that was killed after its row was appended and before it said so is not counted twice.
         if config.leaderboard and not (config.resume and has_row(config.leaderboard, row)):
-            append(config.leaderboard, row)
+            aside = append(config.leaderboard, row)
+            if aside:
+                console.print(f"{config.leaderboard} ended in half a row, which is in {aside} now")
         write_text(folder / f"row{test.label}.json", json.dumps(asdict(row), indent=1) + "\n")
         rows.append(asdict(row))
         console.print(f"meta-test {'' if len(planned) == 1 else f'{test.head_text} '}{found}")
@@ -309,4 +310,5 @@ def _row(
         git_dirty=dirty,
         config_hash=digest,
         run=str(Path(folder).resolve()),
+        accuracies_sha256=accuracies_sha256(found.accuracies),
     )

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+# 1: 36 columns, without `schema`. 2: `accuracies_sha256` and `schema`. Rows of all of them are read.
+SCHEMA = 2
+
 
 @dataclass(frozen=True)
 class Row:
@@ -45,6 +48,8 @@ class Row:
         git_dirty: whether files differed from that commit; None when unknown.
         config_hash: sha256 of the configuration that decides the numbers.
         run: path of the run's folder.
+        accuracies_sha256: hash of the accuracies of all episodes, as the file `test_accuracies*.npy` of the run has them.
+        schema: version of these columns; empty in rows older than version 2.
     """
 
     when: str
@@ -83,6 +88,8 @@ class Row:
     git_dirty: bool | None
     config_hash: str
     run: str
+    accuracies_sha256: str
+    schema: int = SCHEMA
 
     @property
     def test_protocol(self) -> str:

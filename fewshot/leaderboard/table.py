@@ -3,7 +3,7 @@
 import csv
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,15 +24,20 @@ _ALWAYS = ("when", "name", "data", "accuracy", "ci95", "episodes_sha256")
 _TRUTH = {"true": True, "false": False}
 _EXPECTED = {int: "a whole number", float: "a number", bool: "True or False"}
 _LOCK_SECONDS = 60.0
+_MOST_TORN_LINES = 100
 
 
-def append(path: Path | str, row: Row) -> None:
+def append(path: Path | str, row: Row) -> Path | None:
     """Add one row; other processes may append at the same time.
 
     The file is written anew under the lock `<name>.lock` beside it and takes the old one's place, so
     a reader finds every row complete and a killed process leaves what was there before. Rows already
     there stay byte for byte, unless the file lacks columns of this version: then all rows get them,
-    empty. Columns this version does not know are kept, and empty in the new row.
+    empty. Columns this version does not know are kept, and empty in the new row. The beginning of a row that another
+    program left at the end, without a line's end, is moved to the end of `<name>.torn`.
+
+    Returns:
+        The file that a torn row was moved to, if there was one.
 
     Raises:
         FewshotError: the file is no leaderboard or is damaged, it cannot be written, its lock is held
@@ -44,8 +49,11 @@ def append(path: Path | str, row: Row) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock, timeout=_LOCK_SECONDS):
-            old = path.read_bytes() if path.exists() else None
+            old, torn = _whole(path.read_bytes()) if path.exists() else (None, b"")
             new = _with_row(path, old, row)
+            if torn:
+                # First, so that a process killed in between leaves it twice rather than nowhere.
+                _set_aside(path, torn)
             with replacing(path) as temporary:
                 temporary.write_bytes(new)
     except Timeout as error:
@@ -57,6 +65,7 @@ def append(path: Path | str, row: Row) -> None:
         raise FewshotError(
             f"cannot write {path}: {error.strerror or error}; choose a file that can be written to"
         ) from error
+    return _torn_file(path) if torn else None
 
 
 def read(path: Path | str) -> "pd.DataFrame":
@@ -64,6 +73,8 @@ def read(path: Path | str) -> "pd.DataFrame":
 
     Needs no lock, so it works where nothing can be written. Columns of `Row` come first; those the
     file lacks are empty (empty text, NaN, or a nullable type's NA), those `Row` lacks follow as text.
+    `attrs["torn"]` of the frame is the beginning of a row that another program left at the end, not among the rows; else
+    empty.
 
     Raises:
         FewshotError: there is no such file, it cannot be read, it is no leaderboard, or it is damaged.
@@ -78,11 +89,76 @@ def read(path: Path | str) -> "pd.DataFrame":
         raise FewshotError(f"there is no leaderboard at {path}; the command `fewshot` makes one") from error
     except OSError as error:
         raise FewshotError(f"cannot read {path}: {error.strerror or error}") from error
+    content, torn = _whole(content)
     columns, rows = _parse(path, content)
     texts = dict(zip(columns, zip(*rows, strict=True), strict=True)) if rows else {}
     nothing = ("",) * len(rows)
     order = COLUMNS + [name for name in columns if name not in _KINDS]
-    return pd.DataFrame({name: _series(path, name, texts.get(name, nothing)) for name in order})
+    frame = pd.DataFrame({name: _series(path, name, texts.get(name, nothing)) for name in order})
+    frame.attrs["torn"] = torn.decode("utf-8", "backslashreplace")
+    return frame
+
+
+def write(path: Path | str, rows: Iterable[Mapping[str, str]], columns: Sequence[str]) -> None:
+    """A leaderboard of rows that other leaderboards had, cell by cell as it stood there.
+
+    Args:
+        path: of the new file, which must not be there.
+        rows: texts by column; a column that a row lacks stays empty.
+        columns: of the new file, in their order.
+
+    Raises:
+        FewshotError: the file is there, or cannot be written.
+    """
+    path = Path(path)
+    if path.exists():
+        raise FewshotError(f"{path} is there already; choose another name")
+    content = _line(columns) + b"".join(_line(row.get(name, "") for name in columns) for row in rows)
+    try:
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:
+        raise FewshotError(f"cannot write {path}: {error.strerror or error}; choose another name") from error
+
+
+def texts(path: Path | str) -> tuple[list[str], list[dict[str, str]]]:
+    """Columns and rows of a leaderboard as they stand in the file, for those who must change no letter."""
+    path = Path(path)
+    # Reading the types first refuses what `read` refuses.
+    read(path)
+    columns, rows = _parse(path, _whole(path.read_bytes())[0])
+    return columns, [dict(zip(columns, cells, strict=True)) for cells in rows]
+
+
+def _torn_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}.torn")
+
+
+def _set_aside(path: Path, torn: bytes) -> None:
+    with open(_torn_file(path), "ab") as file:
+        file.write(torn + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _whole(content: bytes) -> tuple[bytes, bytes]:
+    """The lines that have an end, and what stands behind the last of them where the rows before it are whole."""
+    end = len(content)
+    if content.endswith((b"\n", b"\r")):
+        return content, b""
+    # A text of the torn row may have had lines' ends in it.
+    for _ in range(_MOST_TORN_LINES):
+        end = content.rfind(b"\n", 0, end)
+        if end < 0:
+            break
+        if _closed(content[: end + 1]):
+            return content[: end + 1], content[end + 1 :]
+    return content, b""
+
+
+def _closed(content: bytes) -> bool:
+    """Whether no quote is open at the end: inside quotes a quote is written twice, so their number tells."""
+    return content.count(b'"') % 2 == 0
 
 
 def _with_row(path: Path, old: bytes | None, row: Row) -> bytes:

@@ -44,6 +44,8 @@ ORDER = [
     "git_dirty",
     "config_hash",
     "run",
+    "accuracies_sha256",
+    "schema",
 ]
 
 

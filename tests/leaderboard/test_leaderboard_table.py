@@ -194,10 +194,10 @@ REFUSED = {
     "another table": (b"name,accuracy\nme,3\n", "lacks when, data, ci95, episodes_sha256"),
     "text": b"dear diary\n",
     "picture": (b"\x89PNG\r\n\x1a\n\xff\xfe\0\0", "not UTF-8"),
-    "no end": (good()[:-1], "last line has no end"),
-    "torn": (good()[:-20], r"line 2 has \d+ of 36 cells"),
+    "a header without end": (good().splitlines()[0], "last line has no end"),
+    "torn in the middle": (good()[:-20] + b"\n" + good(), r"line 2 has \d+ of 38 cells"),
     "open quote": (good() + b'"never closed\n', "damaged: line 3"),
-    "merge conflict": (good() + b"<<<<<<< ours\n", "line 3 has 1 of 36 cells"),
+    "merge conflict": (good() + b"<<<<<<< ours\n", "line 3 has 1 of 38 cells"),
     "column twice": (good().replace(b"run", b"name"), "twice"),
     "blank line": b"\n",
     "empty": (b"", "it is empty"),
@@ -216,6 +216,50 @@ def test_what_is_no_leaderboard_is_refused_and_left_alone(path, kind):
         assert "\n" not in str(caught.value)
     assert path.read_bytes() == content
     assert {file.name for file in path.parent.iterdir()} <= {"leaderboard.csv", "leaderboard.csv.lock"}
+
+
+@pytest.mark.parametrize("torn", ["2026-01-01,na", 'x,"open, quote', 'x,"two\nlines, "" and, quote', "каша"])
+def test_a_torn_last_line_of_a_foreign_writer_costs_no_other_row_and_is_kept_aside(path, torn):
+    append(path, a_row(name="two\nlines", run='a "quoted" one'))
+    append(path, a_row(name="second"))
+    whole = path.read_bytes()
+    # Cut inside a letter of two bytes, as a writer that is killed may leave it.
+    fragment = torn.encode()[:-1]
+    path.write_bytes(whole + fragment)
+    frame = read(path)
+    assert list(frame["name"]) == ["two\nlines", "second"]
+    assert frame.attrs["torn"] == fragment.decode("utf-8", "backslashreplace")
+    assert path.read_bytes() == whole + fragment, "reading writes nothing"
+    aside = append(path, a_row(name="third"))
+    assert aside == path.with_name("leaderboard.csv.torn")
+    assert aside.read_bytes() == fragment + b"\n"
+    assert path.read_bytes().startswith(whole)
+    frame = read(path)
+    assert list(frame["name"]) == ["two\nlines", "second", "third"]
+    assert frame.attrs["torn"] == ""
+    assert append(path, a_row()) is None
+
+
+def test_rows_are_written_as_they_stood_and_never_over_a_file(path, tmp_path):
+    append(path, a_row(name='say "hi",\nthere', accuracy=100 / 3))
+    columns, rows = table.texts(path)
+    table.write(tmp_path / "copy.csv", rows, columns)
+    assert (tmp_path / "copy.csv").read_bytes() == path.read_bytes()
+    with pytest.raises(FewshotError, match="is there already"):
+        table.write(path, rows, columns)
+
+
+def test_rows_say_which_columns_they_have(path):
+    append(path, a_row(schema=2))
+    assert list(read(path)["schema"]) == [2]
+    lines = path.read_text().splitlines()
+    # As version 1 wrote it.
+    path.write_text("\n".join(line.rpartition(",")[0].rpartition(",")[0] for line in lines) + "\n")
+    frame = read(path)
+    assert frame["schema"][0] is pd.NA
+    assert frame["accuracies_sha256"][0] == ""
+    append(path, a_row(schema=2))
+    assert list(read(path)["schema"].fillna(1)) == [1, 2]
 
 
 def test_a_value_of_the_wrong_type_is_named(path):
@@ -313,6 +357,38 @@ def test_twenty_processes_and_a_reader_lose_and_tear_nothing(path, tmp_path):
     found = sorted(zip(frame["name"], frame["seed"], strict=True))
     assert found == sorted((f"p{p}", seed) for p in range(PROCESSES) for seed in range(ROWS_EACH))
     assert set(frame["run"]) == {"x" * 300}
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_twenty_processes_of_which_some_are_killed_while_they_write_lose_and_tear_nothing(path, tmp_path):
+    start, rows = tmp_path / "start", 20
+    processes = [start_process(path, start, f"p{number}", rows) for number in range(PROCESSES)]
+    killed, told = range(0, PROCESSES, 4), {}
+    try:
+        while len(list(tmp_path.glob("start.p*"))) < PROCESSES and all(p.poll() is None for p in processes):
+            time.sleep(0.01)
+        start.touch()
+        for number in killed:
+            for _ in range(1 + number // 4):
+                processes[number].stdout.readline()
+            processes[number].kill()
+            told[number] = 1 + number // 4 + len(processes[number].stdout.readlines())
+        codes = [process.wait(timeout=60) for process in processes]
+    finally:
+        for process in processes:
+            end(process)
+    assert [codes[number] for number in killed] == [-signal.SIGKILL] * len(killed), "killed after all its rows"
+    frame = read(path)
+    assert frame.attrs["torn"] == ""
+    assert set(frame["run"]) == {"x" * 300}
+    for number in range(PROCESSES):
+        seeds = list(frame["seed"][frame["name"] == f"p{number}"])
+        assert seeds == list(range(len(seeds))), "each process's rows in their order, none twice"
+        if number in killed:
+            # The last row may be in the file although the process had no time left to say so.
+            assert told[number] <= len(seeds) <= told[number] + 1
+        else:
+            assert len(seeds) == rows
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
