@@ -24,16 +24,20 @@ def rank(frame: pd.DataFrame) -> pd.DataFrame:
     `note` names what keeps a row from being paired with the best of its group: `other images` (the
     bank differs), `other episodes`, or that the row does not say; and `no interval`.
 
+    `row` is the number of a row in its file, from 1.
+
     Args:
-        frame: rows as `fewshot.leaderboard.table.read` returns them.
+        frame: rows as `fewshot.leaderboard.table.read` returns them; with a column `row` if they are not all of them.
     """
+    if "row" not in frame:
+        frame = frame.assign(row=np.arange(1, len(frame) + 1))
     frame = frame.assign(leaks=frame["pretraining"].str.contains("leaks", regex=False))
     keys = [*COMPARABLE, "leaks"]
     groups = [group for _, group in frame.groupby(keys, sort=False, dropna=False)]
     groups.sort(key=lambda group: [_natural(group[key].iloc[0]) for key in keys])
     ranked = [_ranked(group).assign(group=number) for number, group in enumerate(groups, start=1)]
     frame = pd.concat(ranked) if ranked else frame.assign(group=0, rank="", note="")
-    front = ["group", "rank", "note"]
+    front = ["group", "rank", "note", "row"]
     return frame[[*front, *(name for name in frame if name not in [*front, "leaks"])]].reset_index(drop=True)
 
 

@@ -1,6 +1,7 @@
 """A ranked leaderboard as text."""
 
 import csv
+from collections.abc import Callable
 
 import pandas as pd
 from rich import box
@@ -9,9 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-_NUMBERS = ("rank", "accuracy %", "episodes", "seed")
+_NUMBERS = ("#", "rank", "accuracy %", "behind", "p", "episodes", "seed", "seeds")
 # In the order in which they give way on a narrow terminal.
-_EXPENDABLE = ("seed", "episodes", "learner", "trained on", "backbone", "head")
+_EXPENDABLE = (
+    *("seed", "seeds", "test", "episodes", "learner", "trained on", "backbone", "head"),
+    *("ties", "#", "p", "behind"),
+)
 _NARROWEST_TEXT = 10
 
 
@@ -27,7 +31,7 @@ def question(row: pd.Series) -> str:
     kind = ("transductive" if row["transductive"] else "inductive") if known else "inductive or not is not recorded"
     leaks = ", pretraining saw test classes" if "leaks" in row["pretraining"] else ""
     protocol = f"{row['way']}-way {row['shot']}-shot {row['query']}-query{uneven}"
-    return _one_line(f"{row['data']}/{row['split']} ({row['pipeline']}) {protocol}, {kind}{leaks}")
+    return one_line(f"{row['data']}/{row['split']} ({row['pipeline']}) {protocol}, {kind}{leaks}")
 
 
 def _trained_on(row: pd.Series) -> str:
@@ -43,13 +47,14 @@ def short_table(ranked: pd.DataFrame) -> pd.DataFrame:
             "question": question(row),
             "rank": row["rank"],
             "accuracy %": accuracy_text(row["accuracy"], row["ci95"]),
-            "episodes": _one_line(row["episodes"]),
-            "name": _one_line(row["name"]),
-            "learner": _one_line(row["learner"]),
-            "head": _one_line(row["head"]),
-            "backbone": _one_line(row["backbone"]),
-            "trained on": _one_line(_trained_on(row)) or "nothing",
-            "seed": _one_line(row["seed"]),
+            "episodes": one_line(row["episodes"]),
+            "name": one_line(row["name"]),
+            "learner": one_line(row["learner"]),
+            "head": one_line(row["head"]),
+            "backbone": one_line(row["backbone"]),
+            "trained on": one_line(_trained_on(row)) or "nothing",
+            "seed": one_line(row["seed"]),
+            "#": str(row["row"]),
             "note": row["note"],
         }
         for _, row in ranked.iterrows()
@@ -57,7 +62,40 @@ def short_table(ranked: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, dtype="str")
 
 
-def print_tables(ranked: pd.DataFrame, console: Console) -> None:
+def short_ranks(lines: pd.DataFrame) -> pd.DataFrame:
+    """The columns that a person reads of `shared_ranks`, all of them text."""
+    rows = [
+        {
+            "question": question(line),
+            "rank": str(line["rank"]),
+            "accuracy %": accuracy_text(line["accuracy"], line["ci95"]),
+            "behind": "" if pd.isna(line["behind"]) else accuracy_text(line["behind"], line["behind_ci95"]),
+            "p": p_text(line["p"]),
+            "ties": line["ties"],
+            "#": line["rows"],
+            "name": one_line(line["name"]),
+            "learner": one_line(line["learner"]),
+            "head": one_line(line["head"]),
+            "backbone": one_line(line["backbone"]),
+            "trained on": one_line(_trained_on(line)) or "nothing",
+            "seeds": line["seeds"],
+            "episodes": one_line(line["episodes"]),
+            "test": line["test"],
+            "note": "",
+        }
+        for _, line in lines.iterrows()
+    ]
+    return pd.DataFrame(rows, dtype="str")
+
+
+def p_text(p: float) -> str:
+    """A p-value to two digits; nothing for what was not tested."""
+    return "" if pd.isna(p) else "<1e-9" if p < 1e-9 else f"{p:.2g}"
+
+
+def print_tables(
+    ranked: pd.DataFrame, console: Console, shorten: Callable[[pd.DataFrame], pd.DataFrame] = short_table
+) -> None:
     """One table per group on the console, with as many columns as it has room for.
 
     Where they do not all fit, columns that say the same in every row become a line below the table;
@@ -65,9 +103,10 @@ def print_tables(ranked: pd.DataFrame, console: Console) -> None:
     cut: a console narrower than rank, accuracy and name gets lines that are longer than it.
     """
     for _, group in ranked.groupby("group", sort=False):
-        short = short_table(group)
+        short = shorten(group)
         console.print(Text(short["question"].iloc[0], style="bold"))
-        short = short.drop(columns=["question"] if short["note"].any() else ["question", "note"])
+        empty = [name for name in ("note", "ties", "behind", "p", "test") if name in short and not short[name].any()]
+        short = short.drop(columns=["question", *empty])
         shown, remarks = _fit(short, console.width)
         least = _table_width(shown)
         table = Table(
@@ -95,18 +134,22 @@ def print_records(ranked: pd.DataFrame, console: Console) -> None:
         grid.add_column(no_wrap=True)
         grid.add_column(overflow="fold")
         for name, value in row.items():
-            grid.add_row(Text(_one_line(name)), Text(_one_line(value)))
+            grid.add_row(Text(one_line(name)), Text(one_line(value)))
         console.print(grid)
         console.print()
 
 
-def markdown(ranked: pd.DataFrame, all_columns: bool = False) -> str:
+def markdown(
+    ranked: pd.DataFrame,
+    all_columns: bool = False,
+    shorten: Callable[[pd.DataFrame], pd.DataFrame] = short_table,
+) -> str:
     """GitHub-flavoured tables: one per group, or a single one with every column of every row."""
     if all_columns:
-        return _markdown_table(ranked)
-    groups = (short_table(group) for _, group in ranked.groupby("group", sort=False))
+        return markdown_table(ranked)
+    groups = (shorten(group) for _, group in ranked.groupby("group", sort=False))
     return "\n".join(
-        f"**{_escaped(short['question'].iloc[0])}**\n\n{_markdown_table(short.drop(columns='question'))}"
+        f"**{_escaped(short['question'].iloc[0])}**\n\n{markdown_table(short.drop(columns='question'))}"
         for short in groups
     )
 
@@ -125,7 +168,7 @@ def _fit(short: pd.DataFrame, width: int) -> tuple[dict[str, int], list[str]]:
     shown, remarks = dict(natural), []
     same = []
     for name in _EXPENDABLE:
-        if short[name].nunique() == 1 and _table_width(shown) > width:
+        if name in short and short[name].nunique() == 1 and _table_width(shown) > width:
             del shown[name]
             same.append(f"{name} {short[name].iloc[0]}")
     if same:
@@ -145,17 +188,18 @@ def _table_width(columns: dict[str, int]) -> int:
     return sum(columns.values()) + 2 * len(columns)
 
 
-def _markdown_table(frame: pd.DataFrame) -> str:
+def markdown_table(frame: pd.DataFrame) -> str:
+    """One GitHub-flavoured table."""
     lines = ["| " + " | ".join(map(_escaped, frame)) + " |", "|" + " --- |" * len(frame.columns)]
     lines += ["| " + " | ".join(map(_escaped, row)) + " |" for row in frame.itertuples(index=False, name=None)]
     return "\n".join(lines) + "\n"
 
 
 def _escaped(value: object) -> str:
-    return _one_line(value).replace("\\", "\\\\").replace("|", "\\|")
+    return one_line(value).replace("\\", "\\\\").replace("|", "\\|")
 
 
-def _one_line(value: object) -> str:
+def one_line(value: object) -> str:
     """A value as text without anything that moves the cursor; nothing for what is missing."""
     if not isinstance(value, str):
         return "" if pd.isna(value) else str(value)

@@ -150,12 +150,12 @@ def test_csv_of_the_short_columns(board, capsys):
 def test_all_columns_in_every_format(board, capsys):
     append(board, a_row(name="old\rmac", data="omniglot", accuracy=100 / 3, ci95=1.0))
     rows = list(csv.DictReader(io.StringIO(shown(capsys, "--format", "csv", "--all-columns"), newline="")))
-    assert list(rows[0]) == ["group", "rank", "note", *COLUMNS]
+    assert list(rows[0]) == ["group", "rank", "note", "row", *COLUMNS]
     mac = next(row for row in rows if row["name"] == "old\rmac")
     assert float(mac["accuracy"]) == 100 / 3
     assert rows[1]["name"] == "[red]naïve|name[/red]\nwith, more"
     header = shown(capsys, "--format", "markdown", "--all-columns").splitlines()[0]
-    assert header == "| " + " | ".join(["group", "rank", "note", *COLUMNS]) + " |"
+    assert header == "| " + " | ".join(["group", "rank", "note", "row", *COLUMNS]) + " |"
     text = shown(capsys, "--all-columns")
     assert all(sum(line.startswith(f"{name} ") for line in text.splitlines()) == 6 for name in COLUMNS)
     assert max(map(cell_len, text.splitlines())) <= 100

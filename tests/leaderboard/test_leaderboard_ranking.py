@@ -126,9 +126,9 @@ def test_rows_that_are_not_paired_with_the_best_say_why(ranked):
     }
 
 
-def test_no_row_is_lost_and_nothing_but_three_columns_is_added(ranked):
+def test_no_row_is_lost_and_nothing_but_four_columns_is_added(ranked):
     frame = ranked(*(a_row(name=str(i), data=str(i % 3), accuracy=float(i), ci95=1.0) for i in range(30)))
-    assert list(frame.columns) == ["group", "rank", "note", *COLUMNS]
+    assert list(frame.columns) == ["group", "rank", "note", "row", *COLUMNS]
     assert sorted(frame["name"], key=int) == [str(i) for i in range(30)]
     assert list(frame.index) == list(range(30))
 
@@ -142,5 +142,5 @@ def test_rows_of_an_older_version_and_no_rows_at_all_are_ranked(ranked, tmp_path
     assert list(old_rows["rank"]) == ["1", "2"]
     assert frame["group"].nunique() == 2
     empty = rank(read(old).iloc[:0])
-    assert list(empty.columns) == ["group", "rank", "note", *COLUMNS]
+    assert list(empty.columns) == ["group", "rank", "note", "row", *COLUMNS]
     assert empty.empty
