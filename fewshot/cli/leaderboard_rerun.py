@@ -38,6 +38,8 @@ def rerun(arguments: argparse.Namespace) -> int:
         raise FewshotError(f"{files.config} is missing; the run cannot be repeated without it")
     config = _changed(OmegaConf.load(files.config), arguments.changes)
     config.output, config.leaderboard, config.resume = arguments.output, None, False
+    # Runs of older versions do not say it.
+    config.diagnostics = False
     overrides = _typed_before(config) if config.mode == "test" else []
     weights = config.checkpoint or config.init
     digest = recipe.config_hash(config, file_sha256(weights))

@@ -27,7 +27,10 @@ from fewshot.poolings.pooled import Pooled, stage_shapes
 from fewshot.resources import conf_folder
 
 # Keys that say where things lie or what is done with a run, and change no number in it.
-_NOT_NUMBERS = ("mode", "name", "checkpoint", "init", "resume", "output", "leaderboard", "hydra", "experiment")
+_NOT_NUMBERS = (
+    *("mode", "name", "checkpoint", "init", "resume", "output", "leaderboard", "hydra", "experiment"),
+    "diagnostics",
+)
 # What a test takes from the checkpoint alone: typed anew it would put words into the row that are not true.
 _OF_TRAINING = (
     "seed",
@@ -43,7 +46,10 @@ _OF_TRAINING = (
     "init",
 )
 # What a test takes from its command line alone.
-_OF_THE_COMMAND = ("mode", "checkpoint", "resume", "output", "leaderboard", "trainer", "heads", "unbalanced", "tune")
+_OF_THE_COMMAND = (
+    *("mode", "checkpoint", "resume", "output", "leaderboard", "trainer", "heads", "unbalanced", "tune"),
+    "diagnostics",
+)
 
 
 def make_optimizer(config: DictConfig) -> Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]:

@@ -25,8 +25,11 @@ from fewshot.data.manifest import in_imagenet
 from fewshot.device import device_name
 from fewshot.errors import FewshotError
 from fewshot.evaluation.accuracies import accuracies_sha256, save_accuracies
+from fewshot.evaluation.diagnostics import diagnose
+from fewshot.evaluation.diagnostics_picture import draw_diagnostics
 from fewshot.evaluation.embedding import embed_bank
 from fewshot.evaluation.picture import draw_episode
+from fewshot.evaluation.predictions import Predictions
 from fewshot.evaluation.scoring import Evaluation, evaluate
 from fewshot.files import file_sha256, write_text
 from fewshot.instantiation import make
@@ -76,6 +79,8 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
     elif config.checkpoint:
         raise FewshotError("checkpoint= goes with mode=test or tune; to go on with an interrupted run use resume=true")
     recipe.check_seed(config.seed)
+    if not isinstance(config.get("diagnostics", False), bool):
+        raise FewshotError(f"diagnostics={config.diagnostics}; expected true or false")
     protocols = {part: recipe.make_protocol(config, part) for part in ("train", "val", "test")}
     classifies = recipe.trains_on_images(config)
     settings = typed(ClassificationSettings if classifies else TrainingSettings, config.training, "training")
@@ -175,17 +180,24 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
     if not fabric.is_global_zero:
         return []
     rows, embedded = [], None
+    diagnoses = bool(config.get("diagnostics"))
     trained_head = getattr(learner, "head", None)
     for test in planned:
         bank = test.bank.to(fabric.device)
         again = embedded is not None and embedded[0] is test.bank
-        if len(planned) > 1 and not again and learner.scores_frozen_features and bank.is_images:
+        reused = len(planned) > 1 or diagnoses
+        if reused and not again and learner.scores_frozen_features and bank.is_images:
             embedded = test.bank, embed_bank(learner, bank)
         if config.heads is not None:
             learner.use_head(trained_head if test.head is None else test.head)
-        found = evaluate(learner, bank, test.protocol, embedded=embedded and embedded[1])
+        said = Predictions() if diagnoses else None
+        found = evaluate(learner, bank, test.protocol, embedded=embedded and embedded[1], observe=said)
         row = _row(config, found, test.head_text, facts, pretraining, folder, name, digest)
         save_accuracies(folder / f"test_accuracies{test.label}.npy", found.accuracies)
+        if said is not None:
+            told = diagnose(learner.eval(), bank, embedded and embedded[1], found, said)
+            write_text(folder / f"diagnostics{test.label}.json", json.dumps(told, indent=1) + "\n")
+            draw_diagnostics(told, folder / f"diagnostics{test.label}.png", f"{name} {test.head_text}: {found}")
         draw_episode(learner.eval(), bank, found.protocol, folder / f"episode{test.label}.png")
         # A run that was killed after its row was appended and before it said so is not counted twice.
         if config.leaderboard and not (config.resume and has_row(config.leaderboard, row)):

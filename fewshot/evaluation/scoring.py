@@ -15,6 +15,7 @@ from fewshot.episodes.sampler import EpisodeIndices, EpisodeSampler
 from fewshot.errors import FewshotError
 from fewshot.evaluation.embedding import embed_bank
 from fewshot.evaluation.intervals import mean_interval
+from fewshot.evaluation.predictions import Predictions
 from fewshot.learners.learner import Learner
 
 _BATCH_NUMBERS = 2**23
@@ -106,6 +107,7 @@ def evaluate(
     protocol: Protocol,
     tasks_per_batch: int | None = None,
     embedded: Bank | None = None,
+    observe: Predictions | None = None,
 ) -> Evaluation:
     """Score `learner` on the first `protocol.episodes` episodes of `protocol` on `bank`.
 
@@ -118,6 +120,7 @@ def evaluate(
         protocol: what an episode is, and how many.
         tasks_per_batch: tasks scored at a time; by default what fits about 32 MB.
         embedded: `embed_bank(learner, bank)`, for those who score the same features several times.
+        observe: gathers what is said of each query, for diagnostics.
 
     Raises:
         FewshotError: the protocol does not fit the bank, or the learner says that it is inductive and predicts queries by
@@ -135,18 +138,11 @@ def evaluate(
         source = bank
         if frozen:
             source = embed_bank(learner, bank, needed=_used(drawn)) if embedded is None else embedded
-        predict = learner.predict if source.is_images else learner.predict_features
         sampler = EpisodeSampler(source, protocol, channels_last=True)
-        if tasks_per_batch is None:
-            numbers = (protocol.support_size + protocol.query_size) * source.items[0].numel()
-            tasks_per_batch = max(1, min(256, _BATCH_NUMBERS // numbers))
         if not learner.transductive:
-            _check_inductive(learner, predict, sampler.episodes(0, min(2, protocol.episodes)))
-        parts = []
-        for start in range(0, protocol.episodes, tasks_per_batch):
-            episodes = sampler.episodes(start, min(tasks_per_batch, protocol.episodes - start))
-            parts.append(_accuracies(predict, episodes))
-        accuracies, macro_accuracies = torch.cat(parts, dim=1).cpu().numpy()
+            first = sampler.episodes(0, min(2, protocol.episodes))
+            _check_inductive(learner, _predict(learner, source), first)
+        accuracies, macro_accuracies = score(learner, sampler, drawn, tasks_per_batch, observe)
     finally:
         learner.train(mode)
     return Evaluation(
@@ -164,15 +160,49 @@ def evaluate(
     )
 
 
+def score(
+    learner: Learner,
+    sampler: EpisodeSampler,
+    drawn: EpisodeIndices,
+    tasks_per_batch: int | None = None,
+    observe: Predictions | None = None,
+) -> np.ndarray:
+    """Accuracies and macro accuracies of given tasks, float64 `[2, tasks]`, 0 to 1.
+
+    Args:
+        learner: in eval mode, on the device of the sampler's bank.
+        sampler: of the bank: images, or features that the learner made of them.
+        drawn: the tasks.
+        tasks_per_batch: by default what fits about 32 MB.
+        observe: gathers what is said of each query.
+    """
+    protocol, bank = sampler.protocol, sampler.bank
+    if tasks_per_batch is None:
+        numbers = (protocol.support_size + protocol.query_size) * bank.items[0].numel()
+        tasks_per_batch = max(1, min(256, _BATCH_NUMBERS // numbers))
+    parts = []
+    for start in range(0, len(drawn.classes), tasks_per_batch):
+        episodes = sampler.gather(drawn[start : start + tasks_per_batch], start)
+        parts.append(_accuracies(_predict(learner, bank), episodes, observe))
+    return torch.cat(parts, dim=1).cpu().numpy()
+
+
+def _predict(learner: Learner, bank: Bank):
+    return learner.predict if bank.is_images else learner.predict_features
+
+
 def _used(drawn: EpisodeIndices) -> torch.Tensor:
     """The items that occur in any episode: few episodes need few of a large bank's images."""
     return torch.from_numpy(np.unique(np.concatenate([drawn.support.ravel(), drawn.query.ravel()])))
 
 
 @torch.no_grad()
-def _accuracies(predict, episodes: Episodes) -> torch.Tensor:
+def _accuracies(predict, episodes: Episodes, observe: Predictions | None) -> torch.Tensor:
     """Shares of right queries, over all of a task's and over each class's, `[2, B]`."""
-    right = (predict(episodes).argmax(-1) == episodes.query_labels).double()
+    logits = predict(episodes)
+    if observe is not None:
+        observe.add(episodes, logits)
+    right = (logits.argmax(-1) == episodes.query_labels).double()
     member = one_hot(episodes.query_labels, episodes.way).double()
     counts = member.sum(1)
     of_class = (right[:, None] @ member).squeeze(1) / counts.clamp_min(1)

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from fewshot.errors import FewshotError
-from fewshot.leaderboard.entries import METHOD, Entry, entries
+from fewshot.leaderboard.entries import METHOD, entries
 from fewshot.leaderboard.ranking import rank
 from fewshot.leaderboard.render import one_line, question
 
@@ -19,7 +19,7 @@ def method_names(rows: pd.DataFrame) -> pd.Series:
     told = [name for name in METHOD if name != "name" and rows[name].nunique() > 1]
     if rows[told].drop_duplicates().shape[0] < rows[METHOD].drop_duplicates().shape[0] or not told:
         told = ["name", *told]
-    return rows[told].apply(lambda row: "\n".join(one_line(value) or "nothing" for value in row), axis=1)
+    return rows[told].apply(lambda row: ", ".join(one_line(value) or "nothing" for value in row), axis=1)
 
 
 def draw_accuracies(frame: pd.DataFrame) -> Figure:
@@ -30,7 +30,6 @@ def draw_accuracies(frame: pd.DataFrame) -> Figure:
     """
     groups = [group for _, group in rank(frame).groupby("group", sort=True)]
     found = [entries(group[group["accuracy"].notna()], None, True) for group in groups]
-    names = method_names(frame)
     heights = [0.9 + 0.3 * len(lines) for lines in found]
     figure = Figure(figsize=(8.5, sum(heights) + 0.3), layout="constrained")
     panels = figure.subplots(len(groups), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
@@ -39,7 +38,8 @@ def draw_accuracies(frame: pd.DataFrame) -> Figure:
         for place, entry in enumerate(reversed(lines)):
             half = 0 if math.isnan(entry.half_width) else entry.half_width
             axes.errorbar(entry.mean, place, xerr=half, fmt="o", markersize=4, color=colour, capsize=3)
-        axes.set_yticks(range(len(lines)), [_label(names, entry) for entry in reversed(lines)], fontsize=7)
+        names = dict(zip(group["row"], method_names(group), strict=True))
+        axes.set_yticks(range(len(lines)), [names[e.first["row"]][:60] for e in reversed(lines)], fontsize=7)
         axes.set_ylim(-0.6, len(lines) - 0.4)
         axes.set_title(question(group.iloc[0]), fontsize=8, loc="left")
         axes.tick_params(axis="x", labelsize=7)
@@ -60,14 +60,14 @@ def draw_cost(frame: pd.DataFrame) -> Figure:
     groups = [group for _, group in frame.groupby(keys, sort=False, dropna=False)]
     columns = min(2, len(groups))
     lines = -(-len(groups) // columns)
-    figure = Figure(figsize=(5.2 * columns, 3.8 * lines), layout="constrained")
+    figure = Figure(figsize=(7.2 * columns, 3.8 * lines), layout="constrained")
     panels = figure.subplots(lines, columns, squeeze=False).ravel()
     for axes in panels[len(groups) :]:
         axes.axis("off")
-    names = method_names(frame)
     devices = list(dict.fromkeys(frame["device"]))
     for axes, group in zip(panels, groups, strict=False):
-        for index, row in group.iterrows():
+        group = group.sort_values("accuracy", ascending=False)
+        for place, ((_, row), name) in enumerate(zip(group.iterrows(), method_names(group), strict=True), start=1):
             joint = bool(row["transductive"]) if not pd.isna(row["transductive"]) else False
             milliseconds = 1000 * row["seconds"] / max(int(row["episodes"]), 1)
             axes.errorbar(
@@ -78,11 +78,13 @@ def draw_cost(frame: pd.DataFrame) -> Figure:
                 color="tab:orange" if joint else "tab:blue",
                 markersize=4,
                 capsize=2,
+                # Names would lie on each other where methods are alike: the point has a number, the list its name.
+                label=f"{place}  {name[:48]}",
             )
-            label = one_line(names[index].replace("\n", ", "))
-            axes.annotate(label[:34], (milliseconds, row["accuracy"]), (4, 3), textcoords="offset points", fontsize=6)
+            axes.annotate(str(place), (milliseconds, row["accuracy"]), (4, 3), textcoords="offset points", fontsize=6)
+        axes.legend(fontsize=6, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
         axes.set_xscale("log")
-        axes.margins(x=0.25)
+        axes.margins(x=0.1)
         axes.set_title(question(group.iloc[0]).partition(", ")[0], fontsize=8, loc="left")
         axes.set_xlabel(f"milliseconds per episode, embedding included ({', '.join(devices)})", fontsize=7)
         axes.set_ylabel("accuracy (%)", fontsize=7)
@@ -141,8 +143,3 @@ def draw_shots(frame: pd.DataFrame) -> Figure:
         axes.grid(alpha=0.3)
         axes.legend(fontsize=6, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
-
-
-def _label(names: pd.Series, entry: Entry) -> str:
-    text = names[int(entry.first["row"]) - 1] if int(entry.first["row"]) - 1 in names.index else entry.first["name"]
-    return text.replace("\n", ", ")[:60]

@@ -35,6 +35,8 @@ def ranks_of_rows(frame: pd.DataFrame, accuracies: Callable[[Mapping], np.ndarra
         title = f"mean ranks over {len(values)} questions, Nemenyi at 0.05"
         return mean_ranks(values, _names([by_question[0][key] for key in keys])), title
     best: list[Entry] = []
+    # Of questions with equally many methods, that of even queries.
+    groups.sort(key=lambda group: group["imbalance"].iloc[0] != "none")
     for group in groups:
         for _, same in group.groupby(["episodes_sha256", "bank_fingerprint"], sort=False):
             found = [entry for entry in entries(same, accuracies, True) if entry.values is not None]

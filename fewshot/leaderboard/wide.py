@@ -51,7 +51,7 @@ def wide_tables(frame: pd.DataFrame) -> list[WideTable]:
         for entry in entries(group[group["accuracy"].notna()], None, join_seeds=True):
             about = {name: one_line(entry.first[name]) for name in METHOD if name != "pretraining"}
             made.setdefault(kind, []).append(about | {"question": question(row).partition(", ")[0], "entry": entry})
-    return [_table(kind, pd.DataFrame(lines)) for kind, lines in made.items()]
+    return [_table(kind, pd.DataFrame(_shortened(lines))) for kind, lines in made.items()]
 
 
 def print_wide(tables: list[WideTable], console: Console) -> None:
@@ -83,6 +83,18 @@ def latex_escaped(text: str) -> str:
     special = {"\\": r"\textbackslash{}", "±": r"$\pm$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     special |= {letter: f"\\{letter}" for letter in "&%$#_{}"}
     return "".join(special.get(letter, letter) for letter in text)
+
+
+def _shortened(lines: list[dict]) -> list[dict]:
+    """Questions without the words that all of them have, where any are left."""
+    words = [line["question"].split() for line in lines]
+    common = set.intersection(*map(set, words))
+    short = [" ".join(word for word in said if word not in common) for said in words]
+    # One question that says no more than the others, such as that of even queries, keeps its shots.
+    keep = {word for said in words for word in said if word.endswith("-shot")}
+    if not all(short):
+        short = [" ".join(word for word in said if word not in common - keep) for said in words]
+    return [line | {"question": text or line["question"]} for line, text in zip(lines, short, strict=True)]
 
 
 def _table(kind: str, lines: pd.DataFrame) -> WideTable:
