@@ -55,7 +55,7 @@ def rerun(arguments: argparse.Namespace) -> int:
     same = new["accuracy"] == row["accuracy"] and new["ci95"] == row["ci95"]
     words = "the same" if same else f"ANOTHER, by {new['accuracy'] - row['accuracy']:+.4g} points"
     console.print(
-        f"row {row['row']} said {row['accuracy']!r} ± {row['ci95']!r}, now {new['accuracy']!r} ± {new['ci95']!r}: {words}",
+        f"row {row['row']} said {float(row['accuracy'])} ± {float(row['ci95'])}, now {new['accuracy']} ± {new['ci95']}: {words}",
         markup=False,
         soft_wrap=True,
     )

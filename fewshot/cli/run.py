@@ -28,6 +28,7 @@ from fewshot.evaluation.accuracies import accuracies_sha256, save_accuracies
 from fewshot.evaluation.diagnostics import diagnose
 from fewshot.evaluation.diagnostics_picture import draw_diagnostics
 from fewshot.evaluation.embedding import embed_bank
+from fewshot.evaluation.geometry import geometry
 from fewshot.evaluation.picture import draw_episode
 from fewshot.evaluation.predictions import Predictions
 from fewshot.evaluation.scoring import Evaluation, evaluate
@@ -180,7 +181,7 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
     if not fabric.is_global_zero:
         return []
     rows, embedded = [], None
-    diagnoses = bool(config.get("diagnostics"))
+    diagnoses, shape = bool(config.get("diagnostics")), None
     trained_head = getattr(learner, "head", None)
     for test in planned:
         bank = test.bank.to(fabric.device)
@@ -188,6 +189,7 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
         reused = len(planned) > 1 or diagnoses
         if reused and not again and learner.scores_frozen_features and bank.is_images:
             embedded = test.bank, embed_bank(learner, bank)
+            shape = geometry(embedded[1].items, embedded[1].labels) if diagnoses else None
         if config.heads is not None:
             learner.use_head(trained_head if test.head is None else test.head)
         said = Predictions() if diagnoses else None
@@ -195,7 +197,7 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
         row = _row(config, found, test.head_text, facts, pretraining, folder, name, digest)
         save_accuracies(folder / f"test_accuracies{test.label}.npy", found.accuracies)
         if said is not None:
-            told = diagnose(learner.eval(), bank, embedded and embedded[1], found, said)
+            told = diagnose(learner.eval(), bank, embedded and embedded[1], found, said, shape)
             write_text(folder / f"diagnostics{test.label}.json", json.dumps(told, indent=1) + "\n")
             draw_diagnostics(told, folder / f"diagnostics{test.label}.png", f"{name} {test.head_text}: {found}")
         draw_episode(learner.eval(), bank, found.protocol, folder / f"episode{test.label}.png")

@@ -21,7 +21,14 @@ _MOST_PAIRS = 30
 _CURVE_POINTS = 101
 
 
-def diagnose(learner: Learner, bank: Bank, embedded: Bank | None, evaluation: Evaluation, found: Predictions) -> dict:
+def diagnose(
+    learner: Learner,
+    bank: Bank,
+    embedded: Bank | None,
+    evaluation: Evaluation,
+    found: Predictions,
+    shape: dict | None = None,
+) -> dict:
     """Diagnostics as plain JSON.
 
     Args:
@@ -30,6 +37,7 @@ def diagnose(learner: Learner, bank: Bank, embedded: Bank | None, evaluation: Ev
         embedded: `embed_bank(learner, bank)`; None for a learner whose features depend on the task.
         evaluation: what the test found.
         found: what it said of each query.
+        shape: `geometry` of the features, for those who test several heads on the same ones.
 
     Returns:
         `classes` (a line for each: name, queries, right, accuracy), `intervals` (of the accuracy in percent: over episodes,
@@ -62,7 +70,7 @@ def diagnose(learner: Learner, bank: Bank, embedded: Bank | None, evaluation: Ev
             "generalised_risk": selective.generalised_risk[curve].tolist(),
         },
         "prior": _prior(found),
-        "geometry": None if embedded is None else geometry(embedded.items, embedded.labels),
+        "geometry": geometry(embedded.items, embedded.labels) if shape is None and embedded is not None else shape,
     }
 
 

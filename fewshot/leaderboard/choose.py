@@ -57,7 +57,7 @@ def rows_named(frame: pd.DataFrame, text: str) -> pd.DataFrame:
             raise FewshotError(f"there is no row {text}; rows are numbered 1 to {len(frame)}")
         return frame.iloc[[place]]
     if _CONDITION.match(text):
-        return rows_where(frame, re.split(r",(?=\s*\w+\s*(?:<=|>=|!=|!~|=|<|>|~))", text))
+        return rows_where(frame, conditions_of(text))
     folders = frame["run"].map(lambda run: PurePath(run).name)
     meant = (frame["name"] == text) | (folders == text)
     if len(text) >= 6:
@@ -68,6 +68,18 @@ def rows_named(frame: pd.DataFrame, text: str) -> pd.DataFrame:
             f"no row is {text!r}; give a number, a condition such as head=ridge, or a name (such as {some})"
         )
     return frame[meant]
+
+
+def conditions_of(text: str) -> list[str]:
+    """Conditions in one text, at commas that stand in no brackets: `head=ridge(weight=1, k=2),shot=1` is two."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter in "([{") - (letter in ")]}")
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
 
 
 def sorted_by(frame: pd.DataFrame, keys: Iterable[str]) -> pd.DataFrame:

@@ -1,7 +1,6 @@
 """Our rows beside what papers report."""
 
 import math
-import re
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fewshot.errors import FewshotError
-from fewshot.leaderboard.choose import rows_where
+from fewshot.leaderboard.choose import conditions_of, rows_where
 from fewshot.leaderboard.render import accuracy_text
 from fewshot.resources import manifests_folder
 
@@ -41,7 +40,7 @@ def published(path: Path | None = None) -> pd.DataFrame:
     try:
         return frame.assign(
             accuracy=pd.to_numeric(frame["accuracy"]),
-            spread=pd.to_numeric(frame["spread"].replace("", "nan")),
+            spread=pd.to_numeric(frame["spread"].where(frame["spread"] != "")),
         )
     except ValueError as error:
         raise FewshotError(f"{path} has an accuracy or a spread that is no number: {error}") from error
@@ -77,7 +76,7 @@ def beside(frame: pd.DataFrame, papers: pd.DataFrame, tolerance: float = 1.0) ->
         if same.empty:
             continue
         try:
-            same = rows_where(same, re.split(r",(?=\s*\w+\s*(?:!~|!=|=|~))", paper["ours"]))
+            same = rows_where(same, conditions_of(paper["ours"]))
         except FewshotError:
             # No row of this method.
             continue

@@ -80,10 +80,11 @@ def _verdict(number: int, row: Mapping, places: list[Path]) -> Verdict:
         recomputed["macro_accuracy"] = mean
     for column, value in recomputed.items():
         if not (abs(row[column] - value) <= _ROUNDING or (math.isnan(row[column]) and math.isnan(value))):
-            verdict.wrong.append(f"{column} is {row[column]!r}, {name} gives {value!r}")
+            verdict.wrong.append(f"{column} is {float(row[column])!r}, {name} gives {value!r}")
     return verdict
 
 
 def _short(value: object) -> str:
-    text = repr(value) if isinstance(value, str | float) else str(value)
+    # NumPy's numbers print with their type's name.
+    text = repr(float(value)) if isinstance(value, float) else repr(value) if isinstance(value, str) else str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -235,3 +235,11 @@ def test_a_reader_that_stops_early_sees_no_traceback(board, arguments):
     process.stderr.close()
     assert process.wait(timeout=60) == 1
     assert complaint == ""
+
+
+def test_help_tells_of_every_command(capsys):
+    for command in ("show", "rank", "compare", "verify", "merge", "export", "plot", "rerun"):
+        with pytest.raises(SystemExit) as stop:
+            main([command, "--help"])
+        assert stop.value.code == 0
+        assert command in capsys.readouterr().out
