@@ -1,9 +1,10 @@
 """The leaderboard file: a CSV that many processes append to."""
 
+import contextlib
 import csv
 import io
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,14 +42,14 @@ def append(path: Path | str, row: Row) -> Path | None:
 
     Raises:
         FewshotError: the file is no leaderboard or is damaged, it cannot be written, its lock is held
-            for over a minute, or a text is too long for a CSV. The file is then left untouched.
+            for over a minute in which nothing is written, or a text is too long for a CSV. The file is then left untouched.
     """
     # A link is followed, or the new file would take the place of the link instead of what it names.
     path = Path(os.path.realpath(path))
     lock = path.with_name(f"{path.name}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock, timeout=_LOCK_SECONDS):
+        with _locked(path, lock):
             old, torn = _whole(path.read_bytes()) if path.exists() else (None, b"")
             new = _with_row(path, old, row)
             if torn:
@@ -128,6 +129,34 @@ def texts(path: Path | str) -> tuple[list[str], list[dict[str, str]]]:
     read(path)
     columns, rows = _parse(path, _whole(path.read_bytes())[0])
     return columns, [dict(zip(columns, cells, strict=True)) for cells in rows]
+
+
+@contextlib.contextmanager
+def _locked(path: Path, lock: Path) -> Iterator[None]:
+    """Hold the lock; wait for it as long as others write, and a minute longer."""
+    held = FileLock(lock, timeout=_LOCK_SECONDS, poll_interval=0.01)
+    while True:
+        before = _version(path)
+        try:
+            held.acquire()
+            break
+        except Timeout:
+            # Many writers that come first by chance are no process that hangs.
+            if _version(path) == before:
+                raise
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    """Changes with each append, which puts a new file in the place of the old one."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_size, found.st_mtime_ns
 
 
 def _torn_file(path: Path) -> Path:
