@@ -34,6 +34,7 @@ class Evaluation:
         data, split, pipeline, bank_fingerprint: on which images.
         episodes_sha256: hash of the drawn item indices; equal hashes mean identical tasks.
         transductive: whether the learner used queries jointly.
+        side_information: what was shown to it of the classes beside their images, or `none`.
         seconds: wall time, embedding included.
         device: where it ran.
     """
@@ -47,6 +48,7 @@ class Evaluation:
     bank_fingerprint: str
     episodes_sha256: str
     transductive: bool
+    side_information: str
     seconds: float
     device: torch.device
 
@@ -73,7 +75,7 @@ class Evaluation:
         """One row as a pandas data frame, with columns named as in a leaderboard."""
         import pandas as pd
 
-        columns = ("data", "split", "pipeline", "bank_fingerprint", "transductive")
+        columns = ("data", "split", "pipeline", "bank_fingerprint", "transductive", "side_information")
         row = {name: getattr(self, name) for name in columns}
         row |= {"way": self.protocol.way, "shot": self.protocol.shot_text, "query": self.protocol.query}
         row |= {"imbalance": self.protocol.imbalance, "episodes": len(self.accuracies)}
@@ -122,6 +124,7 @@ def evaluate(
         source = bank
         if frozen:
             source = embed_bank(learner, bank, needed=_used(drawn)) if embedded is None else embedded
+        source = source if learner.reads_attributes else source.without_attributes()
         predict = learner.predict if source.is_images else learner.predict_features
         sampler = EpisodeSampler(source, protocol, channels_last=True)
         if tasks_per_batch is None:
@@ -146,9 +149,15 @@ def evaluate(
         bank_fingerprint=bank.fingerprint,
         episodes_sha256=drawn.sha256(),
         transductive=learner.transductive,
+        side_information=side_information(learner, bank),
         seconds=time.perf_counter() - started,
         device=bank.device,
     )
+
+
+def side_information(learner: Learner, bank: Bank) -> str:
+    """What a learner is shown of the classes of a bank beside their images, or `none`."""
+    return bank.attributes_name if learner.reads_attributes and bank.class_attributes is not None else "none"
 
 
 def _used(drawn: EpisodeIndices) -> torch.Tensor:

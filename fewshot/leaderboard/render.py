@@ -11,7 +11,7 @@ from rich.text import Text
 
 _NUMBERS = ("rank", "accuracy %", "episodes", "seed")
 # In the order in which they give way on a narrow terminal.
-_EXPENDABLE = ("seed", "episodes", "learner", "trained on", "backbone", "head")
+_EXPENDABLE = ("seed", "episodes", "learner", "trained on", "backbone", "side information", "head")
 _NARROWEST_TEXT = 10
 
 
@@ -26,8 +26,13 @@ def question(row: pd.Series) -> str:
     known = not pd.isna(row["transductive"])
     kind = ("transductive" if row["transductive"] else "inductive") if known else "inductive or not is not recorded"
     leaks = ", pretraining saw test classes" if "leaks" in row["pretraining"] else ""
+    informed = ", with side information" if _is_informed(row) else ""
     protocol = f"{row['way']}-way {row['shot']}-shot {row['query']}-query{uneven}"
-    return _one_line(f"{row['data']}/{row['split']} ({row['pipeline']}) {protocol}, {kind}{leaks}")
+    return _one_line(f"{row['data']}/{row['split']} ({row['pipeline']}) {protocol}, {kind}{leaks}{informed}")
+
+
+def _is_informed(row: pd.Series) -> bool:
+    return row["side_information"] not in ("", "none")
 
 
 def _trained_on(row: pd.Series) -> str:
@@ -54,7 +59,12 @@ def short_table(ranked: pd.DataFrame) -> pd.DataFrame:
         }
         for _, row in ranked.iterrows()
     ]
-    return pd.DataFrame(rows, dtype="str")
+    short = pd.DataFrame(rows, dtype="str")
+    informed = [_is_informed(row) for _, row in ranked.iterrows()]
+    if any(informed):
+        known = [_one_line(text) or "none" for text in ranked["side_information"]]
+        short.insert(list(short).index("head") + 1, "side information", known)
+    return short
 
 
 def print_tables(ranked: pd.DataFrame, console: Console) -> None:

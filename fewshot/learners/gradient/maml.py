@@ -105,7 +105,8 @@ class MAML(Learner):
         self.split, self.clip, self.norm, self.tasks, self.tasks_per_chunk = split, clip, norm, tasks, tasks_per_chunk
         self.multi_step = multi_step
         self.learner, self.inner_loss = learner, inner_loss
-        if split == "items" and getattr(learner.head, "reads_support", True):
+        reads_support = getattr(learner.head, "reads_support", True)
+        if split == "items" and getattr(learner.head, "needs_support", reads_support):
             raise FewshotError(
                 f"learner.split=items leaves no support to {type(learner.head).__name__}; use halves or leave_one_out, or head=linear"
             )
@@ -156,7 +157,7 @@ class MAML(Learner):
     def set_base_features(self, features: Float[Tensor, "n d"]) -> None:
         self.learner.set_base_features(features)
 
-    def embed(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
+    def embed(self, images: Float[Tensor, "n ..."]) -> Float[Tensor, "n d"]:
         return self.learner.embed(images)
 
     # Training.
