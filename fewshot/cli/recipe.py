@@ -168,9 +168,11 @@ def check_trainable(learner: Learner) -> None:
         )
 
 
-def check_unchanged_images(config: DictConfig) -> None:
-    """Raise a FewshotError if training changes its images, which are embedded once where the backbone is frozen."""
+def check_frozen(config: DictConfig, learner: Learner, pretraining: str) -> None:
+    """Raise a FewshotError if a backbone that is not trained has learned nothing, or training changes its images."""
     changes = describe(config.augment)
+    if pretraining == "none" and any(True for _ in learner.backbone.parameters()):
+        raise FewshotError("training.frozen_backbone=true would leave random weights as they are; give init=")
     if changes != "image_augment":
         raise FewshotError(
             f"training.frozen_backbone=true embeds each image once, as it is; leave out augment={changes}"

@@ -126,8 +126,8 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
         # Before anything is written: rates may be of parts that are not there.
         parameter_groups(learner, settings.rates)
         if settings.frozen_backbone:
-            recipe.check_unchanged_images(config)
             freeze_backbone(learner)
+            recipe.check_frozen(config, learner, pretraining)
 
     if config.mode == "tune":
         if fabric.is_global_zero:

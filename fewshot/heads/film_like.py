@@ -34,7 +34,8 @@ class FilmLikeHead(nn.Module):
         hidden: units of `mlp`.
         temperature: divides the scores; a learned one stays at 0.01 or above.
         learn_temperature: train it.
-        fusion: w, 0 to 1; 1 is prototypes alone. To be chosen on validation classes.
+        fusion: w, 0 to 1, to be chosen on validation classes; 1 is prototypes alone, the same
+            head without text, metric or anything known of classes.
 
     Raises:
         FewshotError: nothing is known of classes, or a value is out of range.
@@ -44,8 +45,6 @@ class FilmLikeHead(nn.Module):
     """
 
     transductive = False
-    reads_attributes = True
-    # Without a support the texts alone decide, as they do in the steps that adapt the metric.
     needs_support = False
 
     def __init__(
@@ -61,7 +60,9 @@ class FilmLikeHead(nn.Module):
         fusion: float = 0.0,
     ):
         super().__init__()
-        if attribute_size is None:
+        if not 0 <= fusion <= 1:
+            raise FewshotError(f"head.fusion={fusion}; expected 0 to 1")
+        if attribute_size is None and fusion < 1:
             raise FewshotError(
                 "head=film_like compares images with what is known of classes, and nothing is; use semantics=text_minilm, "
                 "text_ngrams or attributes"
@@ -70,10 +71,10 @@ class FilmLikeHead(nn.Module):
             raise FewshotError(f"head.size={size}; expected at least 1")
         if not temperature >= _SMALLEST:
             raise FewshotError(f"head.temperature={temperature}; expected at least {_SMALLEST}")
-        if not 0 <= fusion <= 1:
-            raise FewshotError(f"head.fusion={fusion}; expected 0 to 1")
-        self.image, self.text = nn.Linear(feature_size, size), nn.Linear(attribute_size, size)
-        self.metric = GeneralisedCosine(size, metric, rank, hidden)
+        self.image = nn.Linear(feature_size, size)
+        if fusion < 1:
+            self.text = nn.Linear(attribute_size, size)
+            self.metric = GeneralisedCosine(size, metric, rank, hidden)
         log_temperature = torch.tensor(math.log(temperature))
         if learn_temperature:
             self.log_temperature = nn.Parameter(log_temperature)
@@ -82,18 +83,27 @@ class FilmLikeHead(nn.Module):
         self.fusion = fusion
 
     @property
+    def reads_attributes(self) -> bool:
+        """Whether what is known of classes has a say."""
+        return self.fusion < 1
+
+    @property
     def reads_support(self) -> bool:
         """Whether the support has a say in the scores themselves."""
         return self.fusion > 0
 
     def forward(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
         """Features of a batch of tasks to logits `[B, Q, N]`."""
-        if episodes.attributes is None:
-            raise FewshotError("head=film_like: nothing is known of the classes of these episodes; give semantics")
         query = normalize(self.image(episodes.query), dim=-1)
-        scores = self.metric(query, self.text(episodes.attributes))
-        if self.fusion and episodes.support.shape[1]:
+        # Without a support the texts alone decide, as they do in the steps that adapt the metric.
+        share = self.fusion if episodes.support.shape[1] else 0.0
+        scores = 0.0
+        if share < 1:
+            if episodes.attributes is None:
+                raise FewshotError("head=film_like: nothing is known of the classes of these episodes; give semantics")
+            scores = (1 - share) * self.metric(query, self.text(episodes.attributes))
+        if share > 0:
             support = normalize(self.image(episodes.support), dim=-1)
             centres = normalize(prototypes(support, episodes.support_labels, episodes.way), dim=-1)
-            scores = (1 - self.fusion) * scores + self.fusion * (query @ centres.transpose(1, 2))
+            scores = scores + share * (query @ centres.transpose(1, 2))
         return scores / self.log_temperature.exp().clamp_min(_SMALLEST)

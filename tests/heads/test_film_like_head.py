@@ -62,19 +62,22 @@ def test_without_fusion_the_support_plays_no_part():
 
 
 def test_a_fusion_of_one_is_prototypes_alone():
-    head, episodes = head_of(moved=True, fusion=1.0), informed()
+    head, episodes = head_of(fusion=1.0), informed()
     unit = torch.nn.functional.normalize(head.image(episodes.support), dim=-1)
     centres = prototypes(unit, episodes.support_labels, episodes.way)
     expected = cosine_similarity(head.image(episodes.query), centres) / 0.07
     torch.testing.assert_close(head(episodes), expected, rtol=1e-6, atol=1e-12)
+    assert not head.reads_attributes
+    assert {name for name, _ in head.named_parameters()} == {"image.weight", "image.bias", "log_temperature"}
+    torch.testing.assert_close(head(replace(episodes, attributes=None)), head(episodes))
 
 
 def test_scores_of_a_fusion_lie_between_those_of_its_ends():
     episodes = informed()
-    ends = [head_of(moved=True, fusion=w)(episodes) for w in (0.0, 1.0)]
-    torch.testing.assert_close(
-        head_of(moved=True, fusion=0.25)(episodes), 0.75 * ends[0] + 0.25 * ends[1], rtol=0, atol=1e-10
-    )
+    head, scores = head_of(moved=True), []
+    for head.fusion in (0.0, 1.0, 0.25):
+        scores.append(head(episodes))
+    torch.testing.assert_close(scores[2], 0.75 * scores[0] + 0.25 * scores[1], rtol=0, atol=1e-10)
 
 
 def test_with_the_right_maps_it_makes_no_mistake():
@@ -119,7 +122,7 @@ def test_a_learned_temperature_stays_at_one_hundredth_or_above():
         ({"attribute_size": None}, "compares images with what is known of classes, and nothing is"),
         ({"attribute_size": 5, "size": 0}, "head.size=0; expected at least 1"),
         ({"attribute_size": 5, "temperature": 0.0}, "head.temperature=0.0; expected at least 0.01"),
-        ({"attribute_size": 5, "fusion": 1.5}, "head.fusion=1.5; expected 0 to 1"),
+        ({"fusion": 1.5}, "head.fusion=1.5; expected 0 to 1"),
     ],
 )
 def test_a_bad_option_is_one_line(options, words):

@@ -95,10 +95,8 @@ def test_steps_lower_the_loss_of_the_support(metric):
 
 
 def test_fusion_is_of_the_scores_and_not_of_the_steps():
-    # With all weight on prototypes the adapted metric changes nothing; the steps still go by the texts.
+    # The steps go by the texts alone, so what they change is the share of the texts in what they change without prototypes.
     episodes = informed()
-    adapted, plain = (film(fusion=1.0, test_steps=n).eval().predict(episodes) for n in (5, 0))
-    torch.testing.assert_close(adapted, plain, rtol=0, atol=1e-12)
     adapted, plain = (film(fusion=0.5, test_steps=n).eval().predict(episodes) for n in (5, 0))
     whole, none = (film(test_steps=n).eval().predict(episodes) for n in (5, 0))
     torch.testing.assert_close(adapted - plain, 0.5 * (whole - none), rtol=0, atol=1e-10)
