@@ -182,6 +182,11 @@ def _check_inductive(learner: Learner, predict, episodes: Episodes) -> None:
     alone = episodes.with_first_queries(few)
     scores, fewer = predict(episodes)[:, :few], predict(alone)
     finite = scores.isfinite() & fewer.isfinite()
+    if not finite.any():
+        name = type(getattr(learner, "head", learner)).__name__
+        raise FewshotError(
+            f"the scores of {name} are no numbers; where it takes steps, use a smaller rate (learner.lr)"
+        )
     change = (scores - fewer).abs()[finite].max() / scores[finite].abs().max().clamp_min(1e-12)
     # Sums in another order move a score by a millionth or so.
     if change > _DEPENDENT:
