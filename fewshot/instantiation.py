@@ -44,7 +44,9 @@ def _check_types(node: DictConfig, where: str) -> None:
         # Shapes in annotations are no types, and others need not say any.
         return
     for name, hint in hints.items():
-        kinds = set(typing.get_args(hint) or (hint,))
+        # What a list or a function is of says nothing of the value itself.
+        union = typing.get_origin(hint) in (types.UnionType, typing.Union)
+        kinds = set(typing.get_args(hint)) if union else {hint}
         if name in node and kinds <= {int, float, str, bool, type(None)}:
             fitting(node[name], hint, f"{where}.{name}")
 

@@ -16,6 +16,7 @@ _SHAPED = [
     "heads",
     "learners",
     "losses",
+    "semantics",
 ]
 _hook = install_import_hook([f"fewshot.{room}" for room in _SHAPED], "beartype.beartype")
 

@@ -174,6 +174,17 @@ def check_trainable(learner: Learner) -> None:
         )
 
 
+def check_frozen(config: DictConfig, learner: Learner, pretraining: str) -> None:
+    """Raise a FewshotError if a backbone that is not trained has learned nothing, or training changes its images."""
+    changes = describe(config.augment)
+    if pretraining == "none" and any(True for _ in learner.backbone.parameters()):
+        raise FewshotError("training.frozen_backbone=true would leave random weights as they are; give init=")
+    if changes != "image_augment":
+        raise FewshotError(
+            f"training.frozen_backbone=true embeds each image once, as it is; leave out augment={changes}"
+        )
+
+
 def check_trained(head: nn.Module, text: str) -> None:
     """Raise a FewshotError if a head has random weights, which nothing here has trained or will train."""
     # Numbers and vectors, such as temperatures and weights of stages, start at values that are of use.
@@ -311,6 +322,13 @@ def numbers_only(config: DictConfig) -> dict:
         for key, value in content["data"].items()
         if key not in ("root", "prepared", "download", "workers") and not (key == "test" and value is None)
     }
+    # Experiments of before there were such choices are the same as those without.
+    if not content["training"].get("frozen_backbone"):
+        content["training"] = {key: value for key, value in content["training"].items() if key != "frozen_backbone"}
+    if content.get("semantics"):
+        content["semantics"] = {key: value for key, value in content["semantics"].items() if key != "cache"}
+    else:
+        content.pop("semantics", None)
     return content
 
 

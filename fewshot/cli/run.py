@@ -17,6 +17,7 @@ from fewshot.cli.provenance import git_state
 from fewshot.cli.run_banks import open_test_banks, open_training_banks, open_validation_bank
 from fewshot.cli.run_folder import check_can_append, choose_run_folder, has_row
 from fewshot.cli.run_tune import tune
+from fewshot.cli.side_information import check_alike, described, joined, make_semantics
 from fewshot.cli.typed import typed
 from fewshot.data.bank import Bank
 from fewshot.data.catalog import made_dataset
@@ -31,7 +32,7 @@ from fewshot.evaluation.embedding import embed_bank
 from fewshot.evaluation.geometry import geometry
 from fewshot.evaluation.picture import draw_episode
 from fewshot.evaluation.predictions import Predictions
-from fewshot.evaluation.scoring import Evaluation, evaluate
+from fewshot.evaluation.scoring import Evaluation, evaluate, side_information
 from fewshot.files import file_sha256, write_text
 from fewshot.instantiation import make
 from fewshot.leaderboard.row import Row
@@ -41,6 +42,7 @@ from fewshot.poolings.pooled import Pooled
 from fewshot.training.checkpoint import load_weights
 from fewshot.training.curve import draw_curve
 from fewshot.training.fabric import Trainer, make_fabric
+from fewshot.training.frozen_backbone import features_of, freeze_backbone
 from fewshot.training.meta_train import BEST, meta_train, parameter_groups
 from fewshot.training.settings import ClassificationSettings, TrainingSettings
 
@@ -88,7 +90,7 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
     trainer = typed(Trainer, config.trainer, "trainer")
     optimizer, schedule = recipe.make_optimizer(config), make(config.schedule, "schedule")
     augment = make(config.augment, "augment")
-    dataset = made_dataset(config.data)
+    dataset, semantics = made_dataset(config.data), make_semantics(config)
     if config.leaderboard:
         check_can_append(config.leaderboard)
     fabric = make_fabric(trainer)
@@ -108,19 +110,30 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
         tests = {"": open_validation_bank(dataset, protocols["val"], trained_on, console)}
     else:
         tests = open_test_banks(config.data, dataset, seen, protocols["test"], trained_on, console)
+    banks, tests = described(semantics, banks, tests)
     classes = banks["train"].num_classes if "train" in banks else facts.get("classes")
     learner = recipe.make_learner(config, next(iter(tests.values())), classes)
+    if learner.reads_attributes:
+        check_alike(banks, tests)
     if weights is not None:
         _load(learner, weights, config.checkpoint, recipe.replaced_head(overrides))
     pretraining = facts.get("pretraining", getattr(getattr(learner, "backbone", None), "pretraining", "none"))
     if trains and config.init:
         pretraining = _start_from(learner, config.init, *started)
+    informed = facts.get("side_information", "none")
+    if trains:
+        informed = side_information(learner, banks["train"])
+        if started:
+            informed = joined(informed, started[1].get("side_information", "none"), "initial weights")
     if (recipe.replaced_head(overrides) and not trains) or (trains and classifies):
         recipe.check_trained(learner.head, recipe.describe_head(config.head))
     if trains:
         recipe.check_trainable(learner)
         # Before anything is written: rates may be of parts that are not there.
         parameter_groups(learner, settings.rates)
+        if settings.frozen_backbone:
+            freeze_backbone(learner)
+            recipe.check_frozen(config, learner, pretraining)
 
     if config.mode == "tune":
         if fabric.is_global_zero:
@@ -144,6 +157,9 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
         write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
 
     if trains and any(p.requires_grad for p in learner.parameters()):
+        if settings.frozen_backbone:
+            learner.to(fabric.device)
+            banks = features_of(learner, {split: bank.to(fabric.device) for split, bank in banks.items()})
         facts = {
             "config": recipe.without_command(config),
             "train_protocol": str(protocols["train"]),
@@ -152,6 +168,7 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
             "classes": classes,
             "seen": seen,
             "pretraining": pretraining,
+            "side_information": informed,
             "precision": trainer.precision,
         }
         result = meta_train(
@@ -194,7 +211,7 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
             learner.use_head(trained_head if test.head is None else test.head)
         said = Predictions() if diagnoses else None
         found = evaluate(learner, bank, test.protocol, embedded=embedded and embedded[1], observe=said)
-        row = _row(config, found, test.head_text, facts, pretraining, folder, name, digest)
+        row = _row(config, found, test.head_text, facts, pretraining, informed, folder, name, digest)
         save_accuracies(folder / f"test_accuracies{test.label}.npy", found.accuracies)
         if said is not None:
             told = diagnose(learner.eval(), bank, embedded and embedded[1], found, said, shape)
@@ -282,6 +299,7 @@ def _row(
     head: str,
     facts: dict,
     pretraining: str,
+    informed: str,
     folder: Path,
     name: str,
     digest: str,
@@ -296,6 +314,7 @@ def _row(
         bank_fingerprint=found.bank_fingerprint,
         backbone=recipe.describe_backbone(config),
         pretraining=_with_leak(pretraining, found.data),
+        side_information=joined(found.side_information, informed, "training"),
         learner=recipe.describe(config.learner),
         head=head,
         loss=recipe.describe_training(config),

@@ -26,6 +26,7 @@ class Bank:
         pipeline: the name of the way from files to pixels; numbers of different pipelines do not compare.
         mean: per channel mean of the pixels in 0..1, subtracted when images become floats.
         std: per channel standard deviation, divided by.
+        attributes_name: what the attributes are, for rows.
 
     Raises:
         FewshotError: the parts do not fit each other.
@@ -40,6 +41,7 @@ class Bank:
     pipeline: str = "none"
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    attributes_name: str = "attributes of the data set"
     _known_fingerprint: str | None = field(default=None, repr=False)
 
     def __post_init__(self):
@@ -127,6 +129,10 @@ class Bank:
         episodes for the same protocol.
         """
         return self.replacing(items=features, mean=(), std=(), _known_fingerprint=None)
+
+    def without_attributes(self) -> "Bank":
+        """The same bank with nothing said of its classes beside their names."""
+        return self if self.class_attributes is None else self.replacing(class_attributes=None)
 
     def replacing(self, **changes) -> "Bank":
         """A copy with some parts replaced."""

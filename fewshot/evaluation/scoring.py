@@ -35,6 +35,7 @@ class Evaluation:
         data, split, pipeline, bank_fingerprint: on which images.
         episodes_sha256: hash of the drawn item indices; equal hashes mean identical tasks.
         transductive: whether the learner used queries jointly.
+        side_information: what was shown to it of the classes beside their images, or `none`.
         seconds: wall time, embedding included.
         device: where it ran.
     """
@@ -48,6 +49,7 @@ class Evaluation:
     bank_fingerprint: str
     episodes_sha256: str
     transductive: bool
+    side_information: str
     seconds: float
     device: torch.device
 
@@ -91,7 +93,7 @@ class Evaluation:
         """One row as a pandas data frame, with columns named as in a leaderboard."""
         import pandas as pd
 
-        row = self.tasks | {"transductive": self.transductive}
+        row = self.tasks | {"transductive": self.transductive, "side_information": self.side_information}
         for name in ("accuracy", "ci95", "macro_accuracy", "seconds", "episodes_per_second"):
             row[name] = getattr(self, name)
         return pd.DataFrame([row])
@@ -138,6 +140,7 @@ def evaluate(
         source = bank
         if frozen:
             source = embed_bank(learner, bank, needed=_used(drawn)) if embedded is None else embedded
+        source = source if learner.reads_attributes else source.without_attributes()
         sampler = EpisodeSampler(source, protocol, channels_last=True)
         if not learner.transductive:
             first = sampler.episodes(0, min(2, protocol.episodes))
@@ -155,6 +158,7 @@ def evaluate(
         bank_fingerprint=bank.fingerprint,
         episodes_sha256=drawn.sha256(),
         transductive=learner.transductive,
+        side_information=side_information(learner, bank),
         seconds=time.perf_counter() - started,
         device=bank.device,
     )
@@ -191,6 +195,11 @@ def _predict(learner: Learner, bank: Bank):
     return learner.predict if bank.is_images else learner.predict_features
 
 
+def side_information(learner: Learner, bank: Bank) -> str:
+    """What a learner is shown of the classes of a bank beside their images, or `none`."""
+    return bank.attributes_name if learner.reads_attributes and bank.class_attributes is not None else "none"
+
+
 def _used(drawn: EpisodeIndices) -> torch.Tensor:
     """The items that occur in any episode: few episodes need few of a large bank's images."""
     return torch.from_numpy(np.unique(np.concatenate([drawn.support.ravel(), drawn.query.ravel()])))
@@ -216,6 +225,11 @@ def _check_inductive(learner: Learner, predict, episodes: Episodes) -> None:
     alone = episodes.with_first_queries(few)
     scores, fewer = predict(episodes)[:, :few], predict(alone)
     finite = scores.isfinite() & fewer.isfinite()
+    if not finite.any():
+        name = type(getattr(learner, "head", learner)).__name__
+        raise FewshotError(
+            f"the scores of {name} are no numbers; where it takes steps, use a smaller rate (learner.lr)"
+        )
     change = (scores - fewer).abs()[finite].max() / scores[finite].abs().max().clamp_min(1e-12)
     # Sums in another order move a score by a millionth or so.
     if change > _DEPENDENT:

@@ -15,7 +15,10 @@ from fewshot.evaluation.paired import differing_tasks, paired_difference, welch_
 from fewshot.evaluation.variance import seeds_and_episodes
 
 # Rows that agree in these are one method; its seeds differ.
-METHOD = ["name", "backbone", "pretraining", "learner", "head", "loss", "train_protocol", "train_data", "precision"]
+METHOD = [
+    *("name", "backbone", "pretraining", "side_information", "learner", "head", "loss"),
+    *("train_protocol", "train_data", "precision"),
+]
 
 
 @dataclass(frozen=True, eq=False)

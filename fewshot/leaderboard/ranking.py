@@ -12,8 +12,8 @@ COMPARABLE = ["data", "split", "pipeline", "way", "shot", "query", "imbalance", 
 def rank(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows sorted into groups that compare, the best first, with `group`, `rank` and `note` in front.
 
-    Rows of different questions, inductive and transductive rows, and rows whose pretraining leaks
-    the test classes stand in groups of their own, numbered from 1.
+    Rows of different questions, inductive and transductive rows, rows whose pretraining leaks the test
+    classes, and rows with side information (text, attributes) stand in groups of their own, numbered from 1.
 
     `rank` is the range of places that the 95% intervals leave open: `1-2` is a row above which no
     interval lies wholly and below which all but one other do. Rows with a place in common are tied:
@@ -31,14 +31,17 @@ def rank(frame: pd.DataFrame) -> pd.DataFrame:
     """
     if "row" not in frame:
         frame = frame.assign(row=np.arange(1, len(frame) + 1))
-    frame = frame.assign(leaks=frame["pretraining"].str.contains("leaks", regex=False))
-    keys = [*COMPARABLE, "leaks"]
+    # Rows of versions before there was any side information do not say.
+    informed = ~frame["side_information"].isin(["", "none"])
+    frame = frame.assign(leaks=frame["pretraining"].str.contains("leaks", regex=False), informed=informed)
+    keys = [*COMPARABLE, "leaks", "informed"]
     groups = [group for _, group in frame.groupby(keys, sort=False, dropna=False)]
     groups.sort(key=lambda group: [_natural(group[key].iloc[0]) for key in keys])
     ranked = [_ranked(group).assign(group=number) for number, group in enumerate(groups, start=1)]
     frame = pd.concat(ranked) if ranked else frame.assign(group=0, rank="", note="")
     front = ["group", "rank", "note", "row"]
-    return frame[[*front, *(name for name in frame if name not in [*front, "leaks"])]].reset_index(drop=True)
+    others = [name for name in frame if name not in [*front, "leaks", "informed"]]
+    return frame[[*front, *others]].reset_index(drop=True)
 
 
 def _ranked(group: pd.DataFrame) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from rich.text import Text
 _NUMBERS = ("#", "rank", "accuracy %", "behind", "p", "episodes", "seed", "seeds")
 # In the order in which they give way on a narrow terminal.
 _EXPENDABLE = (
-    *("seed", "seeds", "test", "episodes", "learner", "trained on", "backbone", "head"),
+    *("seed", "seeds", "test", "episodes", "learner", "trained on", "backbone", "side information", "head"),
     *("ties", "#", "p", "behind"),
 )
 _NARROWEST_TEXT = 10
@@ -30,8 +30,14 @@ def question(row: pd.Series) -> str:
     known = not pd.isna(row["transductive"])
     kind = ("transductive" if row["transductive"] else "inductive") if known else "inductive or not is not recorded"
     leaks = ", pretraining saw test classes" if "leaks" in row["pretraining"] else ""
+    informed = ", with side information" if is_informed(row) else ""
     protocol = f"{row['way']}-way {row['shot']}-shot {row['query']}-query{uneven}"
-    return one_line(f"{row['data']}/{row['split']} ({row['pipeline']}) {protocol}, {kind}{leaks}")
+    return one_line(f"{row['data']}/{row['split']} ({row['pipeline']}) {protocol}, {kind}{leaks}{informed}")
+
+
+def is_informed(row: pd.Series) -> bool:
+    """Whether more was known of the classes than images."""
+    return row["side_information"] not in ("", "none")
 
 
 def _trained_on(row: pd.Series) -> str:
@@ -59,7 +65,12 @@ def short_table(ranked: pd.DataFrame) -> pd.DataFrame:
         }
         for _, row in ranked.iterrows()
     ]
-    return pd.DataFrame(rows, dtype="str")
+    short = pd.DataFrame(rows, dtype="str")
+    informed = [is_informed(row) for _, row in ranked.iterrows()]
+    if any(informed):
+        known = [one_line(text) or "none" for text in ranked["side_information"]]
+        short.insert(list(short).index("head") + 1, "side information", known)
+    return short
 
 
 def short_ranks(lines: pd.DataFrame) -> pd.DataFrame:

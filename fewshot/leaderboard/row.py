@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-# 1: 36 columns, without `schema`. 2: `accuracies_sha256` and `schema`. Rows of all of them are read.
+# 1: 36 columns, without `schema`. 2: `side_information`, `accuracies_sha256` and `schema`. Rows of all of them are read.
 SCHEMA = 2
 
 
@@ -20,6 +20,8 @@ class Row:
         backbone: what embeds an image; parameters that differ from their defaults stand in brackets.
         pretraining: data the backbone saw before meta-training, or `none`; a word such as
             `imagenet1k (leaks novel classes)` keeps the row apart from those that saw no test class.
+        side_information: what was known of classes beside images, in training or in the test, such as the name of a text
+            encoder and its prompt, or `none`; rows with and without it are kept apart.
         learner: what was trained and scored, written as `backbone`.
         head: features to scores, written as `backbone`.
         loss: what training minimised, written as `backbone`.
@@ -60,6 +62,7 @@ class Row:
     bank_fingerprint: str
     backbone: str
     pretraining: str
+    side_information: str
     learner: str
     head: str
     loss: str

@@ -10,14 +10,7 @@ from rich.text import Text
 
 from fewshot.leaderboard.entries import METHOD, entries
 from fewshot.leaderboard.ranking import rank
-from fewshot.leaderboard.render import accuracy_text, markdown_table, one_line, question
-
-_KINDS = {
-    (False, False): "inductive",
-    (True, False): "transductive",
-    (False, True): "inductive, pretraining saw test classes",
-    (True, True): "transductive, pretraining saw test classes",
-}
+from fewshot.leaderboard.render import accuracy_text, is_informed, markdown_table, one_line, question
 
 
 @dataclass(frozen=True)
@@ -25,7 +18,7 @@ class WideTable:
     """Methods of one kind.
 
     Args:
-        kind: inductive or transductive, and whether pretraining leaks.
+        kind: inductive or transductive, whether pretraining leaks, and whether there was side information.
         cells: text, one line per method; what all methods have in common is left out.
         best: of the same shape, whether a cell is the best of its column.
     """
@@ -47,9 +40,15 @@ def wide_tables(frame: pd.DataFrame) -> list[WideTable]:
     for _, group in rank(frame).groupby("group", sort=True):
         row = group.iloc[0]
         joint = False if pd.isna(row["transductive"]) else bool(row["transductive"])
-        kind = _KINDS[joint, "leaks" in row["pretraining"]]
+        marks = {
+            "pretraining saw test classes": "leaks" in row["pretraining"],
+            "with side information": is_informed(row),
+        }
+        kind = ", ".join(["transductive" if joint else "inductive", *(mark for mark, so in marks.items() if so)])
         for entry in entries(group[group["accuracy"].notna()], None, join_seeds=True):
-            about = {name: one_line(entry.first[name]) for name in METHOD if name != "pretraining"}
+            about = {
+                name: one_line(entry.first[name]) for name in METHOD if name not in ("pretraining", "side_information")
+            }
             made.setdefault(kind, []).append(about | {"question": question(row).partition(", ")[0], "entry": entry})
     return [_table(kind, pd.DataFrame(_shortened(lines))) for kind, lines in made.items()]
 

@@ -52,8 +52,9 @@ class FeatureLearner(Learner):
     def predict(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
         return self.predict_features(episodes.map(self.embed))
 
-    def embed(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
-        return self.backbone(images)
+    def embed(self, images: Float[Tensor, "n ..."]) -> Float[Tensor, "n d"]:
+        # The items of an embedded bank are features already.
+        return images if images.dim() == 2 else self.backbone(images)
 
     def predict_features(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
         return self.head(episodes)

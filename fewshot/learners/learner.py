@@ -44,6 +44,11 @@ class Learner(nn.Module, ABC):
     def scores_frozen_features(self) -> bool:
         return False
 
+    @property
+    def reads_attributes(self) -> bool:
+        """Whether a part of it says that it uses what is known of classes beside items; only then is it shown."""
+        return any(getattr(part, "reads_attributes", False) for part in self.children())
+
     @abstractmethod
     def training_loss(self, episodes: Episodes) -> TrainingLoss:
         """Loss of a batch of image episodes."""

@@ -34,7 +34,7 @@ class MetricLearner(FeatureLearner):
         self.loss, self.task_augmentation = loss, task_augmentation
 
     def training_loss(self, episodes: Episodes) -> TrainingLoss:
-        features = episodes.map(self.backbone)
+        features = episodes.map(self.embed)
         if self.task_augmentation is not None:
             features = self.task_augmentation(features)
         return self.loss_of_features(features)

@@ -99,6 +99,8 @@ def meta_train(
     fabric = fabric or make_fabric(trainer)
     settings.check_steps(protocol.episodes, fabric.world_size)
     bank = bank.to(fabric.device)
+    if not learner.reads_attributes:
+        bank = bank.without_attributes()
     if learner.trains_on_images:
         sampler = ImageSampler(bank, protocol, augment, channels_last=trainer.channels_last)
     else:
@@ -128,7 +130,7 @@ def meta_train(
 
 def _tell_base_features(learner: Learner, bank: Bank) -> None:
     if learner.scores_frozen_features:
-        learner.set_base_features(embed_bank(learner, bank).items)
+        learner.set_base_features((embed_bank(learner, bank) if bank.is_images else bank).items)
 
 
 class _Step(nn.Module):

@@ -18,6 +18,7 @@ class TrainingSettings:
         log_every: episodes per row of the training curve.
         gradient_clip: largest gradient norm; null does not clip.
         rates: factors on the learning rate of some parts, such as `{head: 10}`; the longest name counts. null for none.
+        frozen_backbone: train the rest on features of the backbone as it is; each image is embedded once.
 
     Raises:
         FewshotError: a count out of range, or a factor that is not positive.
@@ -30,6 +31,7 @@ class TrainingSettings:
     log_every: int = 100
     gradient_clip: float | None = None
     rates: dict[str, float] | None = None
+    frozen_backbone: bool = False
 
     def __post_init__(self):
         for name, factor in (self.rates or {}).items():

@@ -14,6 +14,8 @@ from fewshot.heads.prototype import PrototypeHead
 from fewshot.learners.learner import Learner
 from fewshot.learners.metric_learner import MetricLearner
 from fewshot.losses.cross_entropy import CrossEntropy
+from fewshot.training.meta_train import meta_train
+from fewshot.training.settings import TrainingSettings
 
 
 class Says(nn.Module):
@@ -165,6 +167,36 @@ def test_a_head_that_uses_queries_jointly_and_does_not_say_so_is_found_out(bank)
         else:
             with pytest.raises(FewshotError, match=r"_Mean says that it is inductive, .* set transductive = True"):
                 evaluate(learner, features, protocol)
+
+
+def test_scores_that_are_no_numbers_are_one_line(bank):
+    with pytest.raises(FewshotError, match=r"scores of Says are no numbers; .*learner\.lr"):
+        evaluate(learner_with(Says(lambda e: random_logits(e) * torch.nan)), bank, Protocol(episodes=3))
+
+
+@pytest.mark.parametrize("says", [True, False])
+def test_attributes_are_shown_to_those_alone_that_say_they_read_them(bank, says):
+    informed = bank.replacing(class_attributes=torch.eye(bank.num_classes), attributes_name="one-hot")
+    shown = []
+
+    def logits(episodes):
+        shown.append(episodes.attributes)
+        return one_hot(episodes)
+
+    head = Says(logits)
+    head.reads_attributes = says
+    learner, protocol = learner_with(head), Protocol(5, 1, 2, episodes=3)
+    found = evaluate(learner, informed, protocol)
+    assert found.side_information == ("one-hot" if says else "none")
+    settings = TrainingSettings(validate_every=0)
+    head.weight = nn.Parameter(torch.zeros(()))
+    head.logits = lambda episodes: logits(episodes) + head.weight
+    meta_train(learner, informed, protocol, settings=settings, show_progress=False)
+    assert shown
+    assert all((attributes is not None) == says for attributes in shown)
+    if says:
+        rows = torch.eye(bank.num_classes)[EpisodeSampler(bank, protocol).episodes(0, 1).classes]
+        torch.testing.assert_close(shown[-3], rows)
 
 
 def test_macro_accuracy_is_the_mean_over_the_classes_that_have_queries(bank):

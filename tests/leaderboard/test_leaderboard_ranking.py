@@ -84,6 +84,7 @@ def test_a_row_without_an_interval_comes_last_and_moves_nobody(ranked):
         {"imbalance": "dirichlet(2)"},
         {"transductive": True},
         {"pretraining": "imagenet1k (leaks novel classes)"},
+        {"side_information": "class names (all-MiniLM-L6-v2, 'a photo of a {class}')"},
     ],
 )
 def test_another_question_is_another_group(ranked, change):
@@ -93,7 +94,14 @@ def test_another_question_is_another_group(ranked, change):
 
 
 @pytest.mark.parametrize(
-    "change", [{"head": "cosine"}, {"seed": 7}, {"pretraining": "omniglot"}, {"train_protocol": "x"}]
+    "change",
+    [
+        {"head": "cosine"},
+        {"seed": 7},
+        {"pretraining": "omniglot"},
+        {"train_protocol": "x"},
+        {"side_information": "none"},
+    ],
 )
 def test_the_same_question_is_one_group(ranked, change):
     frame = ranked(a_row(accuracy=90.0, ci95=1.0), a_row(accuracy=99.0, ci95=1.0, **change))

@@ -16,6 +16,7 @@ ORDER = [
     "bank_fingerprint",
     "backbone",
     "pretraining",
+    "side_information",
     "learner",
     "head",
     "loss",

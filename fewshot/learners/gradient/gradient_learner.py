@@ -83,7 +83,7 @@ class GradientLearner(Learner):
     def set_base_features(self, features: Float[Tensor, "n d"]) -> None:
         self.learner.set_base_features(features)
 
-    def embed(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
+    def embed(self, images: Float[Tensor, "n ..."]) -> Float[Tensor, "n d"]:
         return self.learner.embed(images)
 
     # One task. Its items are images where the backbone is adapted, features where it is not.

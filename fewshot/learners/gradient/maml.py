@@ -96,7 +96,8 @@ class MAML(GradientLearner):
         self.split, self.clip, self.tasks, self.tasks_per_chunk = split, clip, tasks, tasks_per_chunk
         self.multi_step = multi_step
         self.inner_loss = inner_loss
-        if split == "items" and getattr(learner.head, "reads_support", True):
+        reads_support = getattr(learner.head, "reads_support", True)
+        if split == "items" and getattr(learner.head, "needs_support", reads_support):
             raise FewshotError(
                 f"learner.split=items leaves no support to {type(learner.head).__name__}; use halves or leave_one_out, or head=linear"
             )
