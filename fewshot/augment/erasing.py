@@ -9,8 +9,10 @@ from fewshot.augment.crop import draw_boxes
 _AREA, _RATIO = (0.02, 1 / 3), (0.3, 3.3)
 
 
-def erase(images: Float[Tensor, "n c h w"], chance: float, generator: torch.Generator) -> Float[Tensor, "n c h w"]:
-    """Paint a rectangle of some images with the image's mean colour.
+def erase(
+    images: Float[Tensor, "n c h w"], chance: float, generator: torch.Generator, value: float | None = None
+) -> Float[Tensor, "n c h w"]:
+    """Paint a rectangle of some images with one colour.
 
     The rectangle has 2 to 33 percent of the area, and a ratio of its sides between 0.3 and 3.3.
 
@@ -18,6 +20,7 @@ def erase(images: Float[Tensor, "n c h w"], chance: float, generator: torch.Gene
         images: `[n, c, h, w]`.
         chance: of each image to be painted on.
         generator: on the device of the images.
+        value: of the painted pixels; None for the image's mean colour.
 
     Source: Zhong et al., Random Erasing Data Augmentation, 2017, algorithm 1.
     """
@@ -28,4 +31,5 @@ def erase(images: Float[Tensor, "n c h w"], chance: float, generator: torch.Gene
     rows, columns = (torch.arange(size, device=images.device)[None] for size in (height, width))
     down, across = (rows >= top) & (rows < top + h), (columns >= left) & (columns < left + w)
     hole = down[:, None, :, None] & across[:, None, None, :] & chosen[:, None, None, None]
-    return torch.where(hole, images.mean(dim=(2, 3), keepdim=True), images)
+    paint = images.mean(dim=(2, 3), keepdim=True) if value is None else images.new_tensor(value)
+    return torch.where(hole, paint, images)

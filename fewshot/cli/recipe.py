@@ -13,9 +13,11 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from fewshot.augment.pixels import Augment
 from fewshot.cli.typed import plain, typed
 from fewshot.data.bank import Bank
 from fewshot.episodes.protocol import Protocol
+from fewshot.episodes.views import ViewProtocol
 from fewshot.errors import FewshotError
 from fewshot.heads.feature_transform import FeatureTransform, Prepared
 from fewshot.heads.nearest_centroid import NearestCentroidHead
@@ -31,6 +33,9 @@ _NOT_NUMBERS = (
     *("mode", "name", "checkpoint", "init", "resume", "output", "leaderboard", "hydra", "experiment"),
     "diagnostics",
 )
+# What every run had before it could be chosen: experiments of then are the same as those without.
+_USUAL_DATA = (("test", None), ("train", "train"))
+_USUAL_AUGMENT = (("vertical_flip", False), ("jitter", 1.0), ("grey", 0.0), ("dropout", 0.0), ("erase_value", None))
 # What a test takes from the checkpoint alone: typed anew it would put words into the row that are not true.
 _OF_TRAINING = (
     "seed",
@@ -39,6 +44,7 @@ _OF_TRAINING = (
     "schedule",
     "training",
     "augment",
+    "data.train",
     "episodes.train",
     "episodes.val",
     "classifier",
@@ -72,8 +78,9 @@ def check_seed(seed: object) -> None:
 
 
 def make_protocol(config: DictConfig, part: str) -> Protocol:
-    """The protocol of `episodes.train`, `episodes.val` or `episodes.test`."""
-    return typed(Protocol, config.episodes[part], f"episodes.{part}")
+    """The protocol of `episodes.train`, `episodes.val` or `episodes.test`; that of `episodes=unlabelled` has views."""
+    node = config.episodes[part]
+    return typed(ViewProtocol if "augment_support" in node else Protocol, node, f"episodes.{part}")
 
 
 def trains_on_images(config: DictConfig) -> bool:
@@ -153,6 +160,21 @@ def _named_loss(given: object, where: str, known: dict) -> nn.Module:
     if not isinstance(options, dict) or not isinstance(options.get("loss"), str):
         raise FewshotError(f"{where}={options!r}; expected a loss such as icnn, or {{loss: icnn, neighbours: 3}}")
     return make_loss(chosen("loss", options.pop("loss"), options, where), known)
+
+
+def check_views(protocol: Protocol, augment: Augment, bank: Bank, classifies: bool) -> None:
+    """Raise a FewshotError if a training without labels would use them, or its views are all the same."""
+    if not isinstance(protocol, ViewProtocol):
+        return
+    if classifies:
+        raise FewshotError("a classifier is trained on labels; use learner=protoclr, or leave episodes=unlabelled out")
+    # So often that chance does not leave all of them as they are.
+    images = (bank.items[:1] / 255).expand(64, -1, -1, -1)
+    if torch.equal(augment(images, torch.Generator(images.device).manual_seed(0)), images):
+        raise FewshotError(
+            "episodes=unlabelled with an augmentation that changes nothing: all views of an image are the same; choose "
+            "augment=views_drawings, views_photos or another"
+        )
 
 
 def check_trainable(learner: Learner) -> None:
@@ -320,9 +342,9 @@ def numbers_only(config: DictConfig) -> dict:
     content["data"] = {
         key: value
         for key, value in content["data"].items()
-        if key not in ("root", "prepared", "download", "workers") and not (key == "test" and value is None)
+        if key not in ("root", "prepared", "download", "workers") and (key, value) not in _USUAL_DATA
     }
-    # Experiments of before there were such choices are the same as those without.
+    content["augment"] = {key: value for key, value in content["augment"].items() if (key, value) not in _USUAL_AUGMENT}
     if not content["training"].get("frozen_backbone"):
         content["training"] = {key: value for key, value in content["training"].items() if key != "frozen_backbone"}
     if content.get("semantics"):

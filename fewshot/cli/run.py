@@ -24,6 +24,7 @@ from fewshot.data.catalog import made_dataset
 from fewshot.data.image_format import ImageFormat
 from fewshot.data.manifest import in_imagenet
 from fewshot.device import device_name
+from fewshot.episodes.views import ViewProtocol
 from fewshot.errors import FewshotError
 from fewshot.evaluation.accuracies import accuracies_sha256, save_accuracies
 from fewshot.evaluation.diagnostics import diagnose
@@ -97,7 +98,9 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
     if trains and not classifies:
         settings.check_steps(protocols["train"].episodes, fabric.world_size)
     console = Console(quiet=not fabric.is_global_zero, highlight=False, soft_wrap=True)
-    banks = open_training_banks(dataset, protocols, classifies, console) if trains else {}
+    banks = open_training_banks(config.data, dataset, protocols, classifies, console) if trains else {}
+    if trains:
+        recipe.check_views(protocols["train"], augment, banks["train"], classifies)
     if classifies and "train" in banks:
         images = len(banks["train"])
         protocols["train"], settings = settings.protocol(images, config.seed), settings.counted_in_images(images)
@@ -107,11 +110,17 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
     own = {f"{bank.name}/{bank.split}": bank.class_names for bank in banks.values()}
     seen = _all_seen(facts.get("seen", {}), started[1].get("seen", {}) if started else {}, own)
     if config.mode == "tune":
-        tests = {"": open_validation_bank(dataset, protocols["val"], trained_on, console)}
+        tests = {
+            "": open_validation_bank(dataset, seen, facts.get("train_data", ""), protocols["val"], trained_on, console)
+        }
     else:
         tests = open_test_banks(config.data, dataset, seen, protocols["test"], trained_on, console)
     banks, tests = described(semantics, banks, tests)
-    classes = banks["train"].num_classes if "train" in banks else facts.get("classes")
+    classes = facts.get("classes")
+    if trains:
+        # Without labels each image is a class.
+        views = isinstance(protocols["train"], ViewProtocol)
+        classes = len(banks["train"]) if views else banks["train"].num_classes
     learner = recipe.make_learner(config, next(iter(tests.values())), classes)
     if learner.reads_attributes:
         check_alike(banks, tests)

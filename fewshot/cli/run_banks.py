@@ -13,35 +13,61 @@ from fewshot.data.folder import ImageFolder
 from fewshot.data.image_format import ImageFormat, in_format
 from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.sampler import EpisodeSampler
+from fewshot.episodes.views import ViewProtocol, ViewSampler
 from fewshot.errors import FewshotError
 
 
 def open_training_banks(
-    dataset: DataSet, protocols: Mapping[str, Protocol], classifies: bool, console: Console
+    data: DictConfig, dataset: DataSet, protocols: Mapping[str, Protocol], classifies: bool, console: Console
 ) -> dict[str, Bank]:
     """The banks `train` and, where there is one, `val`, prepared if need be, each big enough for its protocol.
 
-    A classifier needs no episodes of `train`.
+    A classifier needs no episodes of `train`. There is no `val` where another split than `train` is trained on, which may
+    hold its classes, and none for training without labels, whose weights must not be chosen by labels.
+
+    Args:
+        data: the configuration of the data; `data.train` names the split to train on.
+        dataset: whose.
+        protocols: `train` and `val`.
+        classifies: whether a classifier is trained.
+        console: hears what is prepared.
     """
-    banks = {}
-    for split in ("train", "val"):
-        if split == "val" and split not in dataset.splits:
-            continue
-        banks[split] = _open(dataset, split, console)
-        if split == "val" or not classifies:
-            EpisodeSampler(banks[split], protocols[split])
-        others = {f"{bank.name}/{bank.split}": bank.class_names for name, bank in banks.items() if name != split}
-        _check_disjoint(banks[split], others)
+    split, unlabelled = str(data.get("train", "train")), isinstance(protocols["train"], ViewProtocol)
+    banks = {"train": _open(dataset, split, console)}
+    if unlabelled:
+        ViewSampler(banks["train"], protocols["train"])
+    elif not classifies:
+        EpisodeSampler(banks["train"], protocols["train"])
+    if unlabelled or split != "train":
+        why = "labels would choose the weights" if unlabelled else f"{split} was trained on"
+        console.print(f"no validation ({why}): the last weights are kept")
+    elif "val" in dataset.splits:
+        banks["val"] = _open(dataset, "val", console)
+        EpisodeSampler(banks["val"], protocols["val"])
+        _check_disjoint(banks["val"], {_name(banks["train"]): banks["train"].class_names})
     return banks
 
 
 def open_validation_bank(
-    dataset: DataSet, protocol: Protocol, trained_on: ImageFormat | None, console: Console
+    dataset: DataSet,
+    seen: Mapping[str, Iterable[str]],
+    train_data: str,
+    protocol: Protocol,
+    trained_on: ImageFormat | None,
+    console: Console,
 ) -> Bank:
     """The validation classes of a data set in the format that was trained on.
 
+    Args:
+        dataset: whose.
+        seen: names of the classes that were trained or validated on, by their bank.
+        train_data: the bank that was trained on, and its pipeline.
+        protocol: of the validation episodes.
+        trained_on: the format that the images are brought to; None leaves them as they are.
+        console: hears what is prepared.
+
     Raises:
-        FewshotError: the data set has none, or they do not fit the protocol.
+        FewshotError: the data set has none, they were trained on, or they do not fit the protocol.
     """
     if "val" not in dataset.splits:
         raise FewshotError(
@@ -49,6 +75,8 @@ def open_validation_bank(
         )
     bank = _open(dataset, "val", console)
     EpisodeSampler(bank, protocol)
+    trained = train_data.partition(" (")[0]
+    _check_disjoint(bank, {name: classes for name, classes in seen.items() if name == trained or name != _name(bank)})
     return bank if trained_on is None else in_format(bank, trained_on)
 
 
@@ -127,6 +155,10 @@ def _open(dataset: DataSet, split: str, console: Console) -> Bank:
         with progress_bars() as bars:
             dataset.prepare(split, report=bars(f"{dataset.name}/{split}"))
     return dataset.bank(split)
+
+
+def _name(bank: Bank) -> str:
+    return f"{bank.name}/{bank.split}"
 
 
 def _check_disjoint(bank: Bank, seen: Mapping[str, Iterable[str]]) -> None:

@@ -19,15 +19,19 @@ from fewshot.errors import FewshotError
 _SIZE, _DRAWINGS = 28, 20
 _ROTATIONS = (0, 90, 180, 270)
 _PARTS = ("images_background", "images_evaluation")
+_VINYALS = {
+    "train": ["vinyals_train"],
+    "val": ["vinyals_val"],
+    "test": ["vinyals_test"],
+    "trainval": ["vinyals_train", "vinyals_val"],
+}
 _LISTS = {
-    "vinyals": {
-        "train": ["vinyals_train"],
-        "val": ["vinyals_val"],
-        "test": ["vinyals_test"],
-        "trainval": ["vinyals_train", "vinyals_val"],
-    },
+    "vinyals": _VINYALS,
+    "vinyals_upright": _VINYALS,
     "lake": {"train": ["lake_background"], "test": ["lake_evaluation"]},
 }
+# Of the names of banks.
+_PREFIX = {"vinyals": "", "vinyals_upright": "upright-", "lake": "lake-"}
 
 
 class Omniglot(DataSet):
@@ -40,7 +44,8 @@ class Omniglot(DataSet):
         root: folder with the files as the public has them.
         prepared: folder in which prepared banks are kept.
         split: `vinyals` (1028 / 172 / 423 characters in train / val / test, each of four rotations a
-            class of its own) or `lake` (background as train, evaluation as test, no rotations).
+            class of its own), `vinyals_upright` (the same without rotations) or `lake` (background as train, evaluation as
+            test, no rotations). The first two have `trainval` too.
         download: fetch missing archives, checked by their checksums.
 
     Raises:
@@ -81,9 +86,9 @@ class Omniglot(DataSet):
         return Bank(
             items=torch.from_numpy(255 * items.astype(np.uint8)),
             labels=torch.arange(len(classes)).repeat_interleave(_DRAWINGS),
-            class_names=classes if len(rotations) > 1 else names,
+            class_names=names if self.scheme == "lake" else classes,
             name=self.name,
-            split=split if self.scheme == "vinyals" else f"{self.scheme}-{split}",
+            split=f"{_PREFIX[self.scheme]}{split}",
             pipeline="omniglot28",
         )
 

@@ -17,6 +17,7 @@ from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.images import ImageProtocol, ImageSampler
 from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.sampler import EpisodeSampler
+from fewshot.episodes.views import ViewProtocol, ViewSampler
 from fewshot.errors import FewshotError
 from fewshot.evaluation.embedding import embed_bank
 from fewshot.evaluation.scoring import evaluate
@@ -78,7 +79,7 @@ def meta_train(
         learner: what is trained, in place.
         bank: meta-training classes.
         protocol: training episodes; `protocol.episodes` is the length of training. An `ImageProtocol` for a learner
-            that trains on images.
+            that trains on images, a `ViewProtocol` for training without labels (validation uses labels all the same).
         validation_bank: validation classes; None trains to the end and keeps the last weights.
         validation_protocol: validation episodes; by default 500 of those of `protocol`.
         optimizer: parameters to an optimiser; by default Adam at 1e-3.
@@ -104,7 +105,8 @@ def meta_train(
     if learner.trains_on_images:
         sampler = ImageSampler(bank, protocol, augment, channels_last=trainer.channels_last)
     else:
-        sampler = EpisodeSampler(bank, protocol, augment, channels_last=trainer.channels_last)
+        source = ViewSampler if isinstance(protocol, ViewProtocol) else EpisodeSampler
+        sampler = source(bank, protocol, augment, channels_last=trainer.channels_last)
     validation = None
     if validation_bank is not None and settings.validate_every > 0:
         validation_bank = validation_bank.to(fabric.device)

@@ -27,6 +27,60 @@ def test_every_result_is_a_shifted_or_mirrored_original_and_all_kinds_occur():
     assert ((counts - 2000 / 18).abs() < 5 * (2000 / 18) ** 0.5).all()
 
 
+def test_both_flips_make_four_kinds_equally_often():
+    x = torch.arange(30.0).view(1, 1, 5, 6).repeat(2000, 1, 1, 1)
+    out = ImageAugment(flip=True, vertical_flip=True)(x, generator())
+    kinds = [x[0], x[0].flip(2), x[0].flip(1), x[0].flip(1, 2)]
+    counts = torch.tensor([sum(torch.equal(o, k) for o in out) for k in kinds])
+    assert counts.sum() == 2000
+    assert ((counts - 500).abs() < 5 * 500**0.5).all()
+
+
+def test_colours_are_changed_and_lost_with_the_chances_asked_for():
+    x = torch.rand(1, 3, 6, 6, generator=generator()).repeat(4000, 1, 1, 1)
+    out = ImageAugment(brightness=0.4, hue=0.1, jitter=0.8)(x, generator())
+    changed = (out != x).flatten(1).any(1).double().mean()
+    assert abs(changed - 0.8) < 0.03
+    out = ImageAugment(grey=0.2)(x, generator())
+    lost = (out != x).flatten(1).any(1)
+    assert abs(lost.double().mean() - 0.2) < 0.03
+    assert torch.equal(out[lost][:, 0], out[lost][:, 2])
+    weights = torch.tensor([0.2989, 0.587, 0.114]).view(3, 1, 1)
+    torch.testing.assert_close(out[lost][0, 0], (weights * x[0]).sum(0))
+    none = ImageAugment(brightness=0.4, jitter=0.0)(x, generator())
+    assert torch.equal(none, x)
+
+
+def test_dropout_takes_whole_pixels_and_keeps_the_mean():
+    x = 0.2 + 0.8 * torch.rand(300, 3, 20, 20, generator=generator())
+    out = ImageAugment(dropout=0.3)(x, generator())
+    gone = out == 0
+    assert torch.equal(gone[:, 0], gone[:, 2])
+    share = gone[:, 0].double().mean()
+    assert abs(share - 0.3) < 0.01
+    torch.testing.assert_close(out, torch.where(gone, 0, x / 0.7))
+    assert abs(out.mean() - x.mean()) < 0.01
+    # Each image has holes of its own.
+    assert len(gone[:, 0].flatten(1).unique(dim=0)) == 300
+
+
+def test_shares_above_one_take_the_whole_image_where_nothing_fits():
+    x = torch.rand(200, 1, 12, 12, generator=generator())
+    # A share of 1 itself is the image; what is larger is drawn anew or left.
+    assert torch.equal(ImageAugment(crop_scale=(1.0, 5.0), crop_ratio=(1.0, 1.0))(x, generator()), x)
+    out = ImageAugment(crop_scale=(0.6, 1.4))(x, generator())
+    assert out.isfinite().all()
+    whole = (out == x).flatten(1).all(1).double().mean()
+    assert 0.0 < whole < 0.5
+
+
+def test_rectangles_take_the_value_asked_for():
+    x = 0.2 + 0.8 * torch.rand(100, 1, 12, 12, generator=generator())
+    out = ImageAugment(erase=1.0, erase_value=0.0)(x, generator())
+    assert torch.equal(out[out != 0], x[out != 0])
+    assert ((out == 0).flatten(1).sum(1) > 0).all()
+
+
 def test_channels_move_together():
     x = torch.rand(50, 1, 8, 8).repeat(1, 3, 1, 1)
     out = ImageAugment(shift=2, flip=True)(x, generator())
@@ -35,7 +89,8 @@ def test_channels_move_together():
 
 
 ALL = {
-    "crop_scale": (0.2, 1.0), "flip": True, "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1, "erase": 0.5,
+    "crop_scale": (0.2, 1.0), "flip": True, "vertical_flip": True, "brightness": 0.4, "contrast": 0.4, "saturation": 0.4,
+    "hue": 0.1, "jitter": 0.8, "grey": 0.2, "erase": 0.5,
 }  # fmt: skip
 
 
@@ -82,6 +137,10 @@ def test_factors_are_spread_around_one(more):
         ({"shift": 1, "crop_scale": (0.5, 1.0)}, "two ways to crop"),
         ({"crop_scale": (0.0, 1.0)}, "augment.crop_scale="),
         ({"crop_scale": (0.5, 0.4)}, "augment.crop_scale="),
+        ({"crop_scale": (1.1, 1.4)}, "augment.crop_scale="),
+        ({"jitter": 1.1}, "augment.jitter=1.1; expected 0 to 1"),
+        ({"grey": -0.1}, "augment.grey=-0.1; expected 0 to 1"),
+        ({"dropout": 1.0}, "augment.dropout=1.0; expected 0 to less than 1"),
         ({"crop_scale": (0.5,)}, "augment.crop_scale="),
         ({"crop_ratio": (2.0, 1.0)}, "augment.crop_ratio="),
         ({"brightness": -0.1}, "augment.brightness=-0.1; expected at least 0"),

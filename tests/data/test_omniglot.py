@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from fewshot.data import omniglot
@@ -167,6 +168,19 @@ def test_lake_has_no_rotations_and_no_val(tree, monkeypatch):
     bank = lake.bank("train")
     assert (bank.class_names, len(bank)) == (("A/character01", "B/character01"), 40)
     assert set(bank.items.unique().tolist()) == {0, 255}
+
+
+def test_upright_has_the_same_splits_without_rotations(tree):
+    upright, turned = dataset(tree, split="vinyals_upright"), dataset(tree)
+    assert upright.splits == turned.splits
+    bank, rotated = upright.bank("trainval"), turned.bank("trainval")
+    # Names of classes are those of the rotated banks, so that what was trained on is known there too.
+    assert bank.class_names == ("A/character01/rot000", "B/character01/rot000", "B/character02/rot000")
+    assert (bank.split, rotated.split) == ("upright-trainval", "trainval")
+    for i, name in enumerate(bank.class_names):
+        place = rotated.class_names.index(name)
+        assert torch.equal(bank.items[20 * i : 20 * i + 20], rotated.items[20 * place : 20 * place + 20])
+    assert upright.bank("test").num_classes == 1
 
 
 def test_lists_have_the_published_sizes_and_split_the_characters():

@@ -1,0 +1,133 @@
+"""`ViewSampler`: episodes without labels, whose classes are single images and whose items are views of them."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from fewshot.augment.pixels import Augment, gather_images, training_images
+from fewshot.data.bank import Bank
+from fewshot.episodes.draw import distinct, distinct_width, uniforms
+from fewshot.episodes.episodes import Episodes
+from fewshot.episodes.protocol import Protocol
+from fewshot.errors import FewshotError
+
+_BLOCK = 128
+
+
+@dataclass(frozen=True)
+class ViewProtocol(Protocol):
+    """A protocol whose episodes tell views of one image from those of others.
+
+    Args:
+        way: images of an episode (N).
+        shot: support views of each.
+        query: augmented views of each that are queries.
+        augment_support: whether support views are augmented too; if not they are the image as it is, `shot` times.
+        episodes: how many episodes are drawn.
+        seed: chooses the stream of episodes.
+
+    Raises:
+        FewshotError: a value out of range, uneven shots, or uneven queries.
+
+    Source: Medina et al., Self-Supervised Prototypical Transfer Learning for Few-Shot Classification, 2020, algorithm 1.
+    """
+
+    way: int = 50
+    shot: int = 1
+    query: int = 3
+    augment_support: bool = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not isinstance(self.shot, int) or self.dirichlet is not None:
+            raise FewshotError(
+                "episodes without labels have as many views of each image; give shot as one number and leave dirichlet out"
+            )
+
+    def __str__(self) -> str:
+        plain = "augmented" if self.augment_support else "plain"
+        return f"{self.way} images without labels, {self.shot} {plain} and {self.query} augmented views of each"
+
+
+class ViewSampler:
+    """Draws images of a bank without a look at their labels, and makes views of them.
+
+    Episode i holds `way` different images, each a class of its own; `classes` has their places in the bank. It depends on
+    the protocol, on i and on how many images there are.
+
+    Args:
+        bank: where images come from.
+        protocol: how many images and views.
+        augment: makes the views; its numbers depend on the first episode of the batch and on the batch's size. None leaves
+            all views as they are.
+        channels_last: memory layout of the images.
+
+    Raises:
+        FewshotError: the bank holds features, or fewer images than an episode.
+    """
+
+    def __init__(
+        self,
+        bank: Bank,
+        protocol: ViewProtocol,
+        augment: Augment | None = None,
+        channels_last: bool = False,
+    ):
+        where = f"{bank.name}/{bank.split}"
+        if not bank.is_images:
+            raise FewshotError(f"{where} holds features; views are made of images")
+        if protocol.way > len(bank):
+            raise FewshotError(f"way={protocol.way}, but {where} has {len(bank)} images; use a smaller way")
+        self.bank, self.protocol = bank, protocol
+        self.augment, self.channels_last = augment, channels_last
+        fields = {key: value for key, value in protocol.as_dict().items() if key != "episodes"}
+        self._key = int.from_bytes(hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).digest()[:16], "little")
+        self._width = distinct_width(len(bank), len(bank), protocol.way)
+        self._block: tuple[int, np.ndarray] | None = None
+
+    def indices(self, start: int, count: int) -> np.ndarray:
+        """The images of episodes `start..start+count`, int64 `[count, way]`."""
+        block, offset = divmod(start, _BLOCK)
+        if offset + count > _BLOCK:
+            return self._draw(start, count)
+        if self._block is None or self._block[0] != block:
+            self._block = (block, self._draw(block * _BLOCK, _BLOCK))
+        return self._block[1][offset : offset + count]
+
+    def episodes(self, start: int, count: int) -> Episodes:
+        """Episodes `start..start+count` with their views, on the bank's device; the views of an image lie side by side."""
+        bank, protocol = self.bank, self.protocol
+        chosen = torch.from_numpy(self.indices(start, count).copy()).to(bank.device)
+        support, query = (chosen.repeat_interleave(views, 1) for views in (protocol.shot, protocol.query))
+        if protocol.augment_support:
+            items = self._views(torch.cat([support.flatten(), query.flatten()]), start)
+        else:
+            items = torch.cat([self._as_they_are(support.flatten()), self._views(query.flatten(), start)])
+        labels = torch.arange(protocol.way, device=bank.device).expand(count, -1)
+        return Episodes(
+            support=items[: support.numel()].unflatten(0, support.shape),
+            support_labels=labels.repeat_interleave(protocol.shot, 1),
+            query=items[support.numel() :].unflatten(0, query.shape),
+            query_labels=labels.repeat_interleave(protocol.query, 1),
+            classes=chosen,
+        )
+
+    def _as_they_are(self, index: torch.Tensor) -> torch.Tensor:
+        bank = self.bank
+        return gather_images(bank.items, index, bank.mean, bank.std, channels_last=self.channels_last)
+
+    def _views(self, index: torch.Tensor, start: int) -> torch.Tensor:
+        if self.augment is None:
+            return self._as_they_are(index)
+        bank, seed = self.bank, (self._key + start) % 2**63
+        return training_images(
+            bank.items, index, bank.mean, bank.std, self.augment, seed, channels_last=self.channels_last
+        )
+
+    def _draw(self, start: int, count: int) -> np.ndarray:
+        n = len(self.bank)
+        u = uniforms(self._key, start, count, self._width)
+        return distinct(u, np.full(count, n), n, self.protocol.way)
