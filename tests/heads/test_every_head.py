@@ -11,6 +11,7 @@ from fewshot.heads.logistic import LogisticHead
 from fewshot.heads.matching import MatchingHead
 from fewshot.heads.multi_scale import MultiScaleHead
 from fewshot.heads.nearest_centroid import NearestCentroidHead
+from fewshot.heads.prototune import ProtoTuneHead
 from fewshot.heads.prototype import PrototypeHead
 from fewshot.heads.relation import RelationHead
 from fewshot.heads.ridge import RidgeHead
@@ -30,6 +31,7 @@ HEADS = {
     "feat": lambda: FEATHead(8, temperature=2.0),
     "finetune": lambda: FineTuneHead(epochs=3),
     "finetune cosine": lambda: FineTuneHead("cosine", epochs=3),
+    "prototune": lambda: ProtoTuneHead(epochs=3),
     "multi scale": lambda: MultiScaleHead((3, 5)),
     "relation": lambda: RelationHead((2, 2, 2), width=4),
     "linear prototypes": lambda: LinearHead(8, start="prototypes"),
@@ -82,7 +84,7 @@ def test_a_task_is_scored_without_the_others(head):
 def test_support_order_does_not_matter(head):
     if isinstance(head, MatchingHead) and head.context_steps:
         pytest.skip("the bidirectional LSTM reads the support in its order")
-    if isinstance(head, FineTuneHead):
+    if isinstance(head, FineTuneHead | ProtoTuneHead):
         pytest.skip("batches are cut from the support in an order drawn beforehand")
     episodes, order = episodes_of(dimension=8), torch.randperm(6, generator=torch.Generator().manual_seed(1))
     shuffled = Episodes(
