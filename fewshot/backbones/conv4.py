@@ -5,13 +5,14 @@ import math
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fewshot.backbones.staged import Staged
 from fewshot.errors import FewshotError
 
 
-class Conv4(nn.Module):
+class Conv4(Staged):
     """Four blocks of 3x3 convolution, BatchNorm, ReLU and 2x2 max pooling, then flatten.
 
-    84x84 images give 64 x 5 x 5 = 1600 features, 28x28 images 64. With 64 filters it has 113,088
+    84x84 images give maps of 42, 21, 10 and 5 pixels and 64 x 5 x 5 = 1600 features, 28x28 images 64. With 64 filters it has 113,088
     parameters for three channels and 111,936 for one. `map_shape` is that of the last map.
 
     Args:
@@ -45,16 +46,8 @@ class Conv4(nn.Module):
         self.map_shape = (width, 1, 1) if global_pool else (width, side, side)
         self.feature_size = math.prod(self.map_shape)
 
-    def stages(self, images: Float[Tensor, "n c h w"]) -> list[Float[Tensor, "n d _ _"]]:
-        """The maps after each block, `[n, width, h / 2^i, w / 2^i]` for i = 1..4 while they pool."""
-        maps = []
-        for block in self.blocks:
-            images = block(images)
-            maps.append(images)
-        return maps
-
-    def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
-        last = self.stages(images)[-1]
+    def pooled(self, last: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
+        """The last map to features."""
         return last.mean(dim=(2, 3)) if self.global_pool else last.flatten(1)
 
 

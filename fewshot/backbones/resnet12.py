@@ -1,18 +1,20 @@
 """ResNet-12, the residual network of few-shot learning (Oreshkin et al., 2018; Lee et al., 2019)."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
+from fewshot.backbones.staged import Staged
 from fewshot.errors import FewshotError
 
 WIDTHS = {"wide": (64, 160, 320, 640), "narrow": (64, 128, 256, 512)}
 
 
-class DropBlock(nn.Module):
+class DropBlock(nn.Dropout2d):
     """Sets squares of a map to zero in training and scales the rest up, so that the mean stays.
 
     Args:
@@ -23,7 +25,7 @@ class DropBlock(nn.Module):
     """
 
     def __init__(self, rate: float, size: int):
-        super().__init__()
+        super().__init__(rate)
         self.rate, self.size = rate, size
 
     def forward(self, maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
@@ -58,11 +60,15 @@ class _Block(nn.Module):
         self.last = nn.Sequential(nn.LeakyReLU(0.1, inplace=True), nn.MaxPool2d(2), drop)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.last(self.body(images) + self.shortcut(images))
+        return self.by(lambda module, x: module(x), images)
+
+    def by(self, apply: Callable, x):
+        """The block with `apply(part, x)` in place of `part(x)`: x may be anything that can be added, such as boxes of maps."""
+        return apply(self.last, apply(self.body, x) + apply(self.shortcut, x))
 
 
-class ResNet12(nn.Module):
-    """Four residual blocks of three convolutions each.
+class ResNet12(Staged):
+    """Four residual blocks of three convolutions each; every block halves the map.
 
     Args:
         channels: of the input images.
@@ -112,14 +118,6 @@ class ResNet12(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="leaky_relu")
 
-    def stages(self, images: Float[Tensor, "n c h w"]) -> list[Float[Tensor, "n d _ _"]]:
-        """The maps after each block, `[n, width_i, h / 2^i, w / 2^i]` for i = 1..4."""
-        maps = []
-        for block in self.blocks:
-            images = block(images)
-            maps.append(images)
-        return maps
-
-    def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
-        last = self.stages(images)[-1]
+    def pooled(self, last: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
+        """The last map to features."""
         return last.mean(dim=(2, 3)) if self.global_pool else last.flatten(1)

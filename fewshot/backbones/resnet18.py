@@ -3,12 +3,13 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fewshot.backbones.staged import Staged
 from fewshot.errors import FewshotError
 
 STEMS = ("small", "imagenet")
 
 
-class ResNet18(nn.Module):
+class ResNet18(Staged):
     """Four groups of two basic blocks, 64-128-256-512 filters, averaged over positions: 512 features.
 
     Args:
@@ -50,14 +51,11 @@ class ResNet18(nn.Module):
         self.pretraining = "imagenet1k" if pretrained else "none"
         self.map_shape, self.feature_size = (512, 1, 1), 512
 
-    def stages(self, images: Float[Tensor, "n c h w"]) -> list[Float[Tensor, "n d _ _"]]:
-        """The maps after the stem and after each group: 64, 64, 128, 256 and 512 channels."""
-        images = self.stem(images)
-        maps = [images]
-        for group in self.groups:
-            images = group(images)
-            maps.append(images)
-        return maps
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """The stem and the groups, which make 64, 64, 128, 256 and 512 channels."""
+        return [self.stem, *self.groups]
 
-    def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
-        return self.stages(images)[-1].mean(dim=(2, 3))
+    def pooled(self, last: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
+        """The last map to features."""
+        return last.mean(dim=(2, 3))

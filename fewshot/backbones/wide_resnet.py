@@ -3,6 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fewshot.backbones.staged import Staged
 from fewshot.errors import FewshotError
 
 
@@ -28,7 +29,7 @@ class _Block(nn.Module):
         return self.body(active) + (images if self.shortcut is None else self.shortcut(active))
 
 
-class WideResNet(nn.Module):
+class WideResNet(Staged):
     """A residual network of three groups, `16 widen`, `32 widen` and `64 widen` filters, then averaged over positions.
 
     WRN-28-10 makes 640 features.
@@ -69,13 +70,11 @@ class WideResNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def stages(self, images: Float[Tensor, "n c h w"]) -> list[Float[Tensor, "n d _ _"]]:
-        """The maps after each group, at the full, half and quarter size; the last behind BatchNorm and ReLU."""
-        images, maps = self.stem(images), []
-        for group in self.groups:
-            images = group(images)
-            maps.append(images)
-        return maps
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """The groups, at the full, half and quarter size, the first with the stem; the last ends in BatchNorm and ReLU."""
+        return [nn.Sequential(self.stem, self.groups[0]), *self.groups[1:]]
 
-    def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
-        return self.stages(images)[-1].mean(dim=(2, 3))
+    def pooled(self, last: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
+        """The last map to features."""
+        return last.mean(dim=(2, 3))

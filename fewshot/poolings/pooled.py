@@ -1,6 +1,6 @@
 """A backbone with another pooling than its own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -44,6 +44,30 @@ class Pooled(nn.Module):
     def stages(self, images: Float[Tensor, "n c h w"]) -> list[Float[Tensor, "n d _ _"]]:
         """Those of the backbone."""
         return self.backbone.stages(images)
+
+    @property
+    def blocks(self) -> Sequence[nn.Module]:
+        """Those of the backbone, or none where one cannot step in between: before poolings of several stages, and in a
+        backbone that shows no blocks."""
+        one = len(getattr(self.pooling, "stage_sizes", (0,))) == 1
+        return getattr(self.backbone, "blocks", ()) if one and hasattr(self.backbone, "forward_to") else ()
+
+    @property
+    def levels(self) -> int:
+        """How many blocks there are."""
+        return len(self.blocks)
+
+    def forward_to(self, level: int, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d _ _"]:
+        """The map at a level, 0 to `levels`."""
+        return self.backbone.forward_to(level, images) if level else images
+
+    def forward_from(self, level: int, hidden: Float[Tensor, "n c _ _"]) -> Float[Tensor, "n d"]:
+        """The features of maps at a level; the pooling is shown the last map alone unless they are images."""
+        if level == 0:
+            return self(hidden)
+        for block in self.blocks[level:]:
+            hidden = block(hidden)
+        return self.pooling([hidden])
 
     def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
         return self.pooling(self.stages(images))
