@@ -107,7 +107,8 @@ def make_learner(config: DictConfig, bank: Bank, classes: int | None = None) -> 
 
     Parts are told what they ask for: the backbone `channels` and `image_size`, a pooling the backbone's `stage_shapes`,
     the others `feature_size`, `map_shape` and `stage_sizes`, the number of base classes, the training `way`, and
-    `attribute_size`, how many numbers are known of each class (None if none are).
+    `attribute_size`, how many numbers are known of each class (None if none are). A learner that asks for `mean` and `std` is
+    told how the images are normalised.
 
     Args:
         config: the whole configuration.
@@ -127,6 +128,7 @@ def make_learner(config: DictConfig, bank: Bank, classes: int | None = None) -> 
         node = config[name]
         maker = {"loss": make_loss, "head": make_head}.get(name)
         parts[name] = maker(node, known) if maker else make(node, name, **accepted(node, known))
+    parts |= accepted(config.learner, {"mean": bank.mean, "std": bank.std})
     learner = _compose(config.learner, "learner", parts, known)
     if not isinstance(learner, Learner):
         raise FewshotError(f"learner: {config.learner._target_} made a {type(learner).__name__}, expected a Learner")
@@ -323,7 +325,7 @@ def describe(node: DictConfig) -> str:
         short = short if wrapped == "metric_learner" else f"{short} of {wrapped}"
     parameters = inspect.signature(hydra.utils.get_object(target)).parameters
     changed = [
-        f"{key}={value}"
+        f"{key}={describe(node[key]) if isinstance(value, dict) and '_target_' in value else value}"
         for key, value in plain(node).items()
         if not key.startswith("_") and not (key in parameters and _same(parameters[key].default, value))
     ]

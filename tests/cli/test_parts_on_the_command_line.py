@@ -201,3 +201,14 @@ def test_weights_of_imagenet_are_marked_where_they_saw_the_test_classes(fewshot,
 
 def test_the_small_arguments_name_what_is_left_out():
     assert {*EPISODIC, *CONV4} <= set(SMALL)
+
+
+def test_hybrid_consistency_takes_any_strong_augmentation_and_its_row_says_which(fewshot, tmp_path):
+    words = ("learner=hybrid_consistency", "augment@learner.strong=views_drawings", *CLASSIFIER[2:])
+    assert fewshot(*words, "learner.warmup=20", "unbalanced=null", without=EPISODIC) == 0
+    row = read("leaderboard.csv").iloc[0]
+    assert row.learner.startswith("hybrid_consistency(strong=image_augment(crop_scale=[0.6, 1.4], flip=True,")
+    assert (row["head"], bool(row.transductive)) == ("prototype_adaptation", True)
+    best = only_run(tmp_path) / "best.safetensors"
+    assert int(load_weights(best)[0]["images_trained"]) > 0
+    assert fewshot("mode=test", f"checkpoint={best}", "head=prototype", without=(*TRAIN_ONLY, *EPISODIC)) == 0
