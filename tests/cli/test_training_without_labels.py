@@ -60,6 +60,7 @@ def test_other_learners_take_such_episodes_too(fewshot):
     # MAML on one plain and one augmented view is UMTRA.
     views = ("episodes=unlabelled", "augment=views_drawings", "episodes.train.way=5", "episodes.train.query=1")
     assert fewshot("learner=maml", "learner.steps=1", *views, "episodes.train.episodes=4") == 0
+    assert fewshot("learner=reptile", *views, "episodes.train.episodes=4") == 0
     assert fewshot("loss=proxy_nca", *views, "episodes.train.episodes=4") == 0
     assert set(read("leaderboard.csv").train_protocol) == {
         "5 images without labels, 1 plain and 1 augmented views of each"
