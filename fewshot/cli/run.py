@@ -168,7 +168,8 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
     if trains and any(p.requires_grad for p in learner.parameters()):
         if settings.frozen_backbone:
             learner.to(fabric.device)
-            banks = features_of(learner, {split: bank.to(fabric.device) for split, bank in banks.items()})
+            banks = {split: bank.to(fabric.device) for split, bank in banks.items()}
+            banks = features_of(learner, banks, dataset.prepared / "features")
         facts = {
             "config": recipe.without_command(config),
             "train_protocol": str(protocols["train"]),

@@ -114,6 +114,20 @@ def test_narrow_terminals_lose_columns_and_say_so_but_no_number(board, width):
     assert ("-987" in text) == ("seed" not in text.partition("no room for")[2])
 
 
+@pytest.mark.parametrize("width", [20, 60, 100, 200])
+def test_rows_that_knew_more_than_images_stand_apart_and_say_what(board, width):
+    for text in ("class names (ngrams, '{class}')", "attributes of the data set"):
+        append(board, a_row(name=text[:6], side_information=text, accuracy=99.9, ci95=0.1))
+    out = io.StringIO()
+    print_tables(rank(read(board)), Console(file=out, width=width, highlight=False))
+    text = out.getvalue()
+    assert "glyphs/test (28) 5-way 1-shot 15-query, inductive, with side information" in " ".join(text.split())
+    assert text.index("98.12") < text.index("with side"), "behind those that knew images alone"
+    said = "class names (ngrams, '{class}')" in text
+    assert said or width < 200
+    assert said or width > 20 or "no room for" in text
+
+
 def test_the_terminal_says_how_wide_it_is(board, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     assert max(map(cell_len, shown(capsys).splitlines())) <= 60

@@ -9,7 +9,7 @@ from fewshot.training.checkpoint import load_weights
 
 from .conftest import TRAIN_ONLY, only_run
 
-FILM = ("learner=film", "semantics=text_ngrams", "head.size=16", "learner.steps=2")
+FILM = ("learner=film", "semantics=text_ngrams", "head.size=16", "learner.steps=2", "learner.test_steps=3")
 SHUFFLED = ("semantics=text_ngrams", "semantics.shuffle=3")
 NAMES = "class names (ngrams-3-5-of-256, '{class}')"
 
@@ -20,7 +20,7 @@ def test_a_row_says_what_was_known_and_stands_in_a_group_of_its_own(fewshot, cap
     rows = read("leaderboard.csv")
     # Prototypes read no text: it is not shown to them, and their row does not claim it.
     assert rows.side_information.tolist() == [NAMES, "none"]
-    assert rows.learner[0] == "maml(steps=2, lr=0.1, adapts=head.metric, norm=running)"
+    assert rows.learner[0] == "maml(steps=2, test_steps=3, lr=0.1, adapts=head.metric, norm=running)"
     assert rows["head"][0] == "film_like(size=16)"
     assert load_weights(rows.run[0] + "/best.safetensors")[1]["side_information"] == NAMES
 
