@@ -32,7 +32,7 @@ from fewshot.files import file_sha256, replacing, write_text
 from fewshot.instantiation import make
 from fewshot.leaderboard.row import Row
 from fewshot.leaderboard.table import append
-from fewshot.learners.learner import Learner
+from fewshot.learners.learner import Learner, check_tasks
 from fewshot.poolings.pooled import Pooled
 from fewshot.training.checkpoint import load_weights
 from fewshot.training.curve import draw_curve
@@ -113,6 +113,9 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
         recipe.check_trained(learner.head, recipe.describe_head(config.head))
     if trains:
         recipe.check_trainable(learner)
+        for split, bank in banks.items():
+            if split == "val" or not classifies:
+                check_tasks(learner, bank, protocols[split])
         # Before anything is written: rates may be of parts that are not there.
         parameter_groups(learner, settings.rates)
 

@@ -61,7 +61,8 @@ def draw_episode(learner: Learner | None, bank: Bank, protocol: Protocol, path: 
             _show(grid[row, column], bank.items[drawn.query[0, query]], colour)
             if not right:
                 grid[row, column].set_xlabel(f"said {predicted[query]}", fontsize=7, color="tab:red", labelpad=1)
-    grid[0, 0].set_title("support", fontsize=8)
+    if shots:
+        grid[0, 0].set_title("support", fontsize=8)
     grid[0, shots].set_title("queries", fontsize=8)
     figure.suptitle(f"{bank.name}/{bank.split}, episode {episode}, {protocol}{said}", fontsize=9)
     with replacing(path) as temporary:

@@ -71,6 +71,7 @@ class Prepared(nn.Module):
         self.head, self.transform = head, transform
         self.transductive = bool(getattr(head, "transductive", False))
         self.trains_backbone = getattr(head, "trains_backbone", True)
+        self.needs_support = bool(getattr(head, "needs_support", True))
 
     def prepared(self, episodes: Episodes) -> Episodes:
         """The same tasks with transformed features."""

@@ -38,6 +38,10 @@ class FeatureLearner(Learner):
         return bool(getattr(self.head, "transductive", False))
 
     @property
+    def needs_support(self) -> bool:
+        return bool(getattr(self.head, "needs_support", True))
+
+    @property
     def scores_frozen_features(self) -> bool:
         return True
 

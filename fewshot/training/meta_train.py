@@ -20,7 +20,7 @@ from fewshot.episodes.sampler import EpisodeSampler
 from fewshot.errors import FewshotError
 from fewshot.evaluation.embedding import embed_bank
 from fewshot.evaluation.scoring import evaluate
-from fewshot.learners.learner import Learner, TrainingLoss
+from fewshot.learners.learner import Learner, TrainingLoss, check_tasks
 from fewshot.training.checkpoint import load_tree, save_tree, save_weights
 from fewshot.training.curve import TrainingCurve
 from fewshot.training.fabric import Trainer, make_fabric
@@ -93,7 +93,7 @@ def meta_train(
         show_progress: print what goes on.
 
     Raises:
-        FewshotError: the protocol does not fit the bank, the checkpoint belongs to another run, rates are of parts
+        FewshotError: the protocol does not fit the bank or the learner, the checkpoint belongs to another run, rates are of parts
             that the learner has not, or the loss is no longer a number.
     """
     fabric = fabric or make_fabric(trainer)
@@ -102,6 +102,7 @@ def meta_train(
     if learner.trains_on_images:
         sampler = ImageSampler(bank, protocol, augment, channels_last=trainer.channels_last)
     else:
+        check_tasks(learner, bank, protocol)
         sampler = EpisodeSampler(bank, protocol, augment, channels_last=trainer.channels_last)
     validation = None
     if validation_bank is not None and settings.validate_every > 0:
@@ -109,6 +110,7 @@ def meta_train(
         if validation_protocol is None:
             shown = Protocol() if learner.trains_on_images else protocol
             validation_protocol = Protocol(shown.way, shown.shot, shown.query, episodes=500)
+        check_tasks(learner, validation_bank, validation_protocol)
         EpisodeSampler(validation_bank, validation_protocol)
 
         def validation():
