@@ -41,9 +41,21 @@ _OF_TRAINING = (
     "classifier",
     "pooling",
     "init",
+    "held_out",
 )
 # What a test takes from its command line alone.
-_OF_THE_COMMAND = ("mode", "checkpoint", "resume", "output", "leaderboard", "trainer", "heads", "unbalanced", "tune")
+_OF_THE_COMMAND = (
+    "mode",
+    "checkpoint",
+    "resume",
+    "output",
+    "leaderboard",
+    "trainer",
+    "heads",
+    "unbalanced",
+    "tune",
+    "generalised",
+)
 
 
 def make_optimizer(config: DictConfig) -> Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]:
@@ -159,12 +171,30 @@ def check_trainable(learner: Learner) -> None:
             "cl2n features need the mean of the base classes, which episodic training does not know before its end; use l2n, "
             "or learner=classifier"
         )
+    if learner.trains_on_features and not any(p.requires_grad for p in learner.parameters()):
+        # Nothing is to be trained, as of a head that is fitted to the base classes.
+        return
     of_scores = any(isinstance(part, CrossEntropy | MeanSquaredError) for part in loss.modules())
     if of_scores and not getattr(head, "trains_backbone", True):
         name = type(getattr(head, "head", head)).__name__
         raise FewshotError(
             f"{name} scores features and passes no gradient on, so a loss of its scores trains no backbone; use "
             f"learner=classifier, another loss, or another head and heads=[...] for the test"
+        )
+
+
+def check_frozen(config: DictConfig, learner: Learner, pretraining: str) -> None:
+    """Raise a FewshotError if a backbone that is left as it is has random weights, or its images were to be changed."""
+    if not learner.trains_on_features:
+        return
+    if config.augment != configured("augment", "none"):
+        raise FewshotError(
+            "learner.freeze_backbone=true embeds each image once, so augment has nothing to change; use augment=none"
+        )
+    if pretraining == "none" and any(True for _ in learner.backbone.parameters()):
+        raise FewshotError(
+            "learner.freeze_backbone=true leaves the backbone as it is, and its weights are random; give init= or a backbone with "
+            "weights"
         )
 
 
@@ -300,6 +330,11 @@ def numbers_only(config: DictConfig) -> dict:
     content = {key: value for key, value in plain(config).items() if key not in _NOT_NUMBERS}
     taken = parts_of_learner(config)
     content = {key: value for key, value in content.items() if key not in ("loss", "classifier") or key in taken}
+    # What changes nothing where it is not used leaves hashes as they were before it existed.
+    unused = ([] if content.get("held_out") else ["held_out"]) + (
+        [] if config.mode == "generalised" else ["generalised"]
+    )
+    content = {key: value for key, value in content.items() if key not in unused}
     content["data"] = {
         key: value
         for key, value in content["data"].items()

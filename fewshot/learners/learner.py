@@ -37,6 +37,8 @@ class Learner(nn.Module, ABC):
 
     # Whether `training_loss` takes batches of an `ImageSampler` instead of episodes.
     trains_on_images = False
+    # Whether `training_loss` takes episodes of what `embed` makes of images, which training does not change.
+    trains_on_features = False
 
     @property
     def transductive(self) -> bool:
@@ -79,6 +81,19 @@ class Learner(nn.Module, ABC):
 
     def set_base_features(self, features: Float[Tensor, "n d"]) -> None:
         """Hear of the features of all training images: at the end of training, and before validation if needed."""
+
+    @property
+    def needs_base_classes(self) -> bool:
+        """Whether predictions need a fit to the base classes, by `set_base_classes`, that was not made yet."""
+        return False
+
+    @property
+    def fits_base_classes(self) -> bool:
+        """Whether predictions rest on a fit to the base classes."""
+        return False
+
+    def set_base_classes(self, bank: Bank) -> None:
+        """Hear of all training features with their labels and of what is known of their classes."""
 
     def predict_features(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
         """Logits of the queries of episodes of features."""

@@ -21,6 +21,7 @@ class MetricLearner(FeatureLearner):
         head: episodes of features to logits `[B, Q, N]`; `head.transductive` says whether queries are used jointly.
         loss: episodes of features and logits to a `LossValue`.
         task_augmentation: optional, episodes of features to episodes of features, in training only.
+        freeze_backbone: leave the backbone as it is and train the rest on its features, which are computed once.
     """
 
     def __init__(
@@ -29,12 +30,23 @@ class MetricLearner(FeatureLearner):
         head: nn.Module,
         loss: nn.Module,
         task_augmentation: Callable[[Episodes], Episodes] | None = None,
+        freeze_backbone: bool = False,
     ):
         super().__init__(backbone, head)
         self.loss, self.task_augmentation = loss, task_augmentation
+        self.trains_on_features = freeze_backbone
+        if freeze_backbone:
+            backbone.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "MetricLearner":
+        super().train(mode)
+        if self.trains_on_features:
+            # Its BatchNorm would go on counting.
+            self.backbone.eval()
+        return self
 
     def training_loss(self, episodes: Episodes) -> TrainingLoss:
-        features = episodes.map(self.backbone)
+        features = episodes if self.trains_on_features else episodes.map(self.backbone)
         if self.task_augmentation is not None:
             features = self.task_augmentation(features)
         return self.loss_of_features(features)

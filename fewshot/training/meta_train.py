@@ -99,6 +99,10 @@ def meta_train(
     fabric = fabric or make_fabric(trainer)
     settings.check_steps(protocol.episodes, fabric.world_size)
     bank = bank.to(fabric.device)
+    embedded = None
+    if learner.trains_on_features:
+        learner.to(fabric.device)
+        bank = embed_bank(learner, bank)
     if learner.trains_on_images:
         sampler = ImageSampler(bank, protocol, augment, channels_last=trainer.channels_last)
     else:
@@ -112,11 +116,13 @@ def meta_train(
             validation_protocol = Protocol(shown.way, shown.shot, shown.query, episodes=500)
         check_tasks(learner, validation_bank, validation_protocol)
         EpisodeSampler(validation_bank, validation_protocol)
+        if learner.trains_on_features:
+            embedded = embed_bank(learner, validation_bank)
 
         def validation():
-            if learner.needs_base_mean:
-                _tell_base_features(learner, bank)
-            return evaluate(learner, validation_bank, validation_protocol)
+            if learner.needs_base_mean or learner.fits_base_classes:
+                tell_base_features(learner, bank)
+            return evaluate(learner, validation_bank, validation_protocol, embedded=embedded)
 
     run = _Run(fabric, learner, sampler, optimizer, schedule, settings, trainer, facts or {})
     if folder is not None:
@@ -128,9 +134,12 @@ def meta_train(
     return TrainingResult(run.rows, run.done, run.best["episodes"], run.best["accuracy"])
 
 
-def _tell_base_features(learner: Learner, bank: Bank) -> None:
+def tell_base_features(learner: Learner, bank: Bank) -> None:
+    """Let a learner of frozen features hear of those of all training images, or of the bank of features that is given."""
     if learner.scores_frozen_features:
-        learner.set_base_features(embed_bank(learner, bank).items)
+        features = embed_bank(learner, bank) if bank.is_images else bank
+        learner.set_base_features(features.items)
+        learner.set_base_classes(features)
 
 
 class _Step(nn.Module):
@@ -306,7 +315,7 @@ class _Run:
     def tell_base_features(self) -> None:
         # The first process alone tests and writes.
         if self.fabric.is_global_zero:
-            _tell_base_features(self.learner, self.sampler.bank)
+            tell_base_features(self.learner, self.sampler.bank)
 
 
 def parameter_groups(learner: Learner, rates: dict[str, float] | None) -> dict[float, list[nn.Parameter]]:

@@ -31,7 +31,7 @@ def tiny_bank(config):
     # Networks that pool over positions give the same features of small images, and sooner.
     size = 32 if size > 84 else size
     items = torch.randint(0, 256, (2, channels, size, size), dtype=torch.uint8)
-    return Bank(items, torch.tensor([0, 1]), ["a", "b"])
+    return Bank(items, torch.tensor([0, 1]), ["a", "b"], torch.rand(2, 312) if config.data.get("attributes") else None)
 
 
 @pytest.mark.parametrize("name", RECIPES)
