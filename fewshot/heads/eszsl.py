@@ -25,7 +25,8 @@ class ESZSLHead(nn.Module):
         attribute_size: how many numbers are known of each class.
         feature_penalty: g, more than 0.
         attribute_penalty: l, more than 0.
-        signed: Y is 1 and -1 as in the paper; otherwise 1 and 0.
+        signed: Y is 1 and -1 as in the paper; otherwise 1 and 0. With -1 for all classes but one, W is drawn to the mean feature
+            and the mean attributes; where those are far from 0, as behind a ReLU, 1 and 0 do far better.
         scaling: of attributes: `raw`, `percent`, `unit` or `binary`.
 
     Raises:
@@ -47,7 +48,7 @@ class ESZSLHead(nn.Module):
         attribute_size: int | None = None,
         feature_penalty: float = 1.0,
         attribute_penalty: float = 1.0,
-        signed: bool = True,
+        signed: bool = False,
         scaling: str = "unit",
     ):
         super().__init__()

@@ -97,10 +97,10 @@ def test_the_held_out_images_are_recorded_and_kept_out(trained, tmp_path):
 
 
 def test_closed_forms_are_fitted_to_the_base_classes_at_the_test(trained, tmp_path):
-    heads = "heads=[own,eszsl,attribute_regression,{head: eszsl, signed: false}]"
+    heads = "heads=[own,eszsl,attribute_regression,{head: eszsl, signed: true}]"
     assert trained("test", heads, "episodes.test.episodes=30", "name=second") == 0
     rows = read("leaderboard.csv")
-    assert rows["head"].tolist() == ["zero_shot(dimension=16)", "eszsl", "attribute_regression", "eszsl(signed=False)"]
+    assert rows["head"].tolist() == ["zero_shot(dimension=16)", "eszsl", "attribute_regression", "eszsl(signed=True)"]
     assert rows.episodes_sha256.nunique() == 1
     assert rows.train_data[1].endswith("without 25% of each class")
     # By hand: the fit is to the images that were trained on, and to no others.
@@ -109,7 +109,7 @@ def test_closed_forms_are_fitted_to_the_base_classes_at_the_test(trained, tmp_pa
     for head, number in (
         (ESZSLHead(784, 16), 1),
         (AttributeRegressionHead(784, 16), 2),
-        (ESZSLHead(784, 16, signed=False), 3),
+        (ESZSLHead(784, 16, signed=True), 3),
     ):
         learner = MetricLearner(Pixels(1, 28), head, CrossEntropy())
         learner.set_base_classes(embed_bank(learner, base))
