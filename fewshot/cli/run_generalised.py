@@ -52,17 +52,11 @@ def generalised(
         )
     trained, held_out = base
     digest = recipe.config_hash(config, file_sha256(config.checkpoint))
-    features = {
-        name: embed_bank(learner, bank)
-        for name, bank in (("held_out", held_out), ("validation", validation), ("novel", novel))
-    }
-    if protocol.shot or learner.needs_base_classes:
-        features["base"] = embed_bank(learner, trained)
+    features = [embed_bank(learner, bank) for bank in (held_out, validation, novel)]
+    base_features = embed_bank(learner, trained) if protocol.shot or learner.needs_base_classes else None
     if learner.needs_base_classes:
-        learner.set_base_classes(features["base"])
-    found = evaluate_generalised(
-        learner, features.get("base"), *list(features.values())[:3], protocol.shot, tasks, protocol.seed
-    )
+        learner.set_base_classes(base_features)
+    found = evaluate_generalised(learner, base_features, *features, protocol.shot, tasks, protocol.seed)
     seen, unseen = held_out.num_classes, novel.num_classes
     result = {
         "head": recipe.describe_head(config.head),
