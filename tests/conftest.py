@@ -13,6 +13,7 @@ _SHAPED = [
     "distances",
     "episodes.episodes",
     "episodes.prototypes",
+    "evaluation.seen_unseen",
     "heads",
     "learners",
     "losses",

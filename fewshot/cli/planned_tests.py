@@ -13,7 +13,7 @@ from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.sampler import EpisodeSampler
 from fewshot.errors import FewshotError
 from fewshot.learners.feature_learner import FeatureLearner
-from fewshot.learners.learner import Learner
+from fewshot.learners.learner import Learner, check_tasks
 
 OWN = "own"
 
@@ -64,6 +64,8 @@ def planned_tests(
     for data_label, bank in banks.items():
         for protocol_label, asked in protocols.items():
             EpisodeSampler(bank, asked)
+            for head, *_ in heads.values():
+                check_tasks(head or learner, bank, asked)
             planned += [
                 PlannedTest(f"{data_label}{head_label}{protocol_label}", bank, asked, head, text)
                 for head_label, (head, text, _) in heads.items()

@@ -50,11 +50,12 @@ _OF_TRAINING = (
     "classifier",
     "pooling",
     "init",
+    "held_out",
 )
 # What a test takes from its command line alone.
 _OF_THE_COMMAND = (
     *("mode", "checkpoint", "resume", "output", "leaderboard", "trainer", "heads", "unbalanced", "tune"),
-    "diagnostics",
+    *("diagnostics", "generalised"),
 )
 
 
@@ -189,6 +190,9 @@ def check_trainable(learner: Learner) -> None:
             "cl2n features need the mean of the base classes, which episodic training does not know before its end; use l2n, "
             "or learner=classifier"
         )
+    if not any(p.requires_grad for p in learner.parameters()):
+        # Nothing is to be trained, as of a head that is fitted to the base classes.
+        return
     of_scores = any(isinstance(part, CrossEntropy | MeanSquaredError) for part in loss.modules())
     if of_scores and not getattr(head, "trains_backbone", True):
         name = type(getattr(head, "head", head)).__name__
@@ -341,6 +345,11 @@ def numbers_only(config: DictConfig) -> dict:
     content = {key: value for key, value in plain(config).items() if key not in _NOT_NUMBERS}
     taken = parts_of_learner(config)
     content = {key: value for key, value in content.items() if key not in ("loss", "classifier") or key in taken}
+    # What changes nothing where it is not used leaves hashes as they were before it existed.
+    unused = ([] if content.get("held_out") else ["held_out"]) + (
+        [] if config.mode == "generalised" else ["generalised"]
+    )
+    content = {key: value for key, value in content.items() if key not in unused}
     content["data"] = {
         key: value
         for key, value in content["data"].items()

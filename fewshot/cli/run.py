@@ -12,10 +12,17 @@ from rich.console import Console
 
 import fewshot
 from fewshot.cli import recipe
-from fewshot.cli.planned_tests import planned_tests
+from fewshot.cli.planned_tests import PlannedTest, planned_tests
 from fewshot.cli.provenance import git_state
-from fewshot.cli.run_banks import open_test_banks, open_training_banks, open_validation_bank
+from fewshot.cli.run_banks import (
+    open_base_banks,
+    open_test_banks,
+    open_training_banks,
+    open_validation_bank,
+    train_data,
+)
 from fewshot.cli.run_folder import check_can_append, choose_run_folder, has_row
+from fewshot.cli.run_generalised import generalised
 from fewshot.cli.run_tune import tune
 from fewshot.cli.side_information import check_alike, described, joined, make_semantics
 from fewshot.cli.typed import typed
@@ -38,16 +45,16 @@ from fewshot.files import file_sha256, write_text
 from fewshot.instantiation import make
 from fewshot.leaderboard.row import Row
 from fewshot.leaderboard.table import append
-from fewshot.learners.learner import Learner
+from fewshot.learners.learner import Learner, check_tasks
 from fewshot.poolings.pooled import Pooled
 from fewshot.training.checkpoint import load_weights
 from fewshot.training.curve import draw_curve
 from fewshot.training.fabric import Trainer, make_fabric
 from fewshot.training.frozen_backbone import features_of, freeze_backbone
-from fewshot.training.meta_train import BEST, meta_train, parameter_groups
+from fewshot.training.meta_train import BEST, meta_train, parameter_groups, tell_base_features
 from fewshot.training.settings import ClassificationSettings, TrainingSettings
 
-MODES = ("train_and_test", "train", "test", "tune")
+MODES = ("train_and_test", "train", "test", "tune", "generalised")
 
 
 def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
@@ -58,8 +65,8 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
         overrides: what was typed, `key=value` each; in a test it goes on top of the checkpoint's configuration.
 
     Returns:
-        The leaderboard rows that were made, one for each head, data set and protocol tested; none for `mode=train` and
-        `mode=tune`, and on all ranks but the first.
+        The leaderboard rows that were made, one for each head, data set and protocol tested; none for `mode=train`,
+        `mode=tune` and `mode=generalised`, and on all ranks but the first.
 
     Raises:
         FewshotError: something given cannot be used; it is found before anything is written.
@@ -81,7 +88,9 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
         if "config" in facts:
             config = recipe.with_checkpoint(config, facts["config"], overrides)
     elif config.checkpoint:
-        raise FewshotError("checkpoint= goes with mode=test or tune; to go on with an interrupted run use resume=true")
+        raise FewshotError(
+            "checkpoint= goes with mode=test, tune or generalised; to go on with an interrupted run use resume=true"
+        )
     recipe.check_seed(config.seed)
     if not isinstance(config.get("diagnostics", False), bool):
         raise FewshotError(f"diagnostics={config.diagnostics}; expected true or false")
@@ -98,8 +107,9 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
     if trains and not classifies:
         settings.check_steps(protocols["train"].episodes, fabric.world_size)
     console = Console(quiet=not fabric.is_global_zero, highlight=False, soft_wrap=True)
-    banks = open_training_banks(config.data, dataset, protocols, classifies, console) if trains else {}
+    held_out, banks = config.get("held_out", 0), {}
     if trains:
+        banks = open_training_banks(config.data, dataset, protocols, classifies, console, held_out)
         recipe.check_views(protocols["train"], augment, banks["train"], classifies)
     if classifies and "train" in banks:
         images = len(banks["train"])
@@ -107,8 +117,17 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
         settings.check_steps(protocols["train"].episodes, fabric.world_size)
     trained_on = _trained_format(banks, facts)
     started = load_weights(config.init) if trains and config.init else None
+    held_out_images = banks.pop("held_out", None)
     own = {f"{bank.name}/{bank.split}": bank.class_names for bank in banks.values()}
     seen = _all_seen(facts.get("seen", {}), started[1].get("seen", {}) if started else {}, own)
+    if config.mode == "generalised" and not held_out:
+        raise FewshotError(
+            "mode=generalised needs images of the seen classes that training has not seen; train with held_out=0.2"
+        )
+    if config.mode == "generalised" and config.data.get("test") is not None:
+        raise FewshotError(
+            "mode=generalised takes its unseen classes from the data of the training; leave data.test out"
+        )
     if config.mode == "tune":
         tests = {
             "": open_validation_bank(dataset, seen, facts.get("train_data", ""), protocols["val"], trained_on, console)
@@ -134,22 +153,42 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
         informed = side_information(learner, banks["train"])
         if started:
             informed = joined(informed, started[1].get("side_information", "none"), "initial weights")
-    if (recipe.replaced_head(overrides) and not trains) or (trains and classifies):
+    replaced = recipe.replaced_head(overrides) and not trains
+    if replaced or (trains and classifies):
         recipe.check_trained(learner.head, recipe.describe_head(config.head))
     if trains:
-        recipe.check_trainable(learner)
-        # Before anything is written: rates may be of parts that are not there.
-        parameter_groups(learner, settings.rates)
         if settings.frozen_backbone:
             freeze_backbone(learner)
             recipe.check_frozen(config, learner, pretraining)
+        recipe.check_trainable(learner)
+        for split, bank in banks.items():
+            if split == "val" or not classifies:
+                check_tasks(learner, bank, protocols[split])
+        # Before anything is written: rates may be of parts that are not there.
+        parameter_groups(learner, settings.rates)
 
-    if config.mode == "tune":
+    planned = []
+    if config.mode not in ("tune", "generalised"):
+        planned = planned_tests(config, learner, tests, protocols["test"], classes)
+    what = _wants_base(config, learner, planned)
+    base = (banks.get("train"), held_out_images)
+    if what and not trains:
+        base = open_base_banks(dataset, facts, held_out, what, trained_on, console)
+        base = [bank and described(semantics, {"": bank})[0][""] for bank in base]
+    if config.mode in ("tune", "generalised"):
         if fabric.is_global_zero:
             learner.to(fabric.device)
-            tune(config, learner, tests[""].to(fabric.device), protocols["val"], classes, console)
+            base, test = [bank and bank.to(fabric.device) for bank in base], tests[""].to(fabric.device)
+            if config.mode == "tune":
+                # Options are tried with the weights that were trained, unless the head is another one.
+                trained = None if replaced else dict(learner.head.named_parameters())
+                tune(config, learner, test, protocols["val"], classes, console, base[0], trained)
+            else:
+                known = facts.get("train_data", "")
+                validation = open_validation_bank(dataset, seen, known, protocols["val"], trained_on, console)
+                validation = described(semantics, {"": validation})[0][""].to(fabric.device)
+                generalised(config, learner, base, validation, test, protocols["test"], console)
         return []
-    planned = planned_tests(config, learner, tests, protocols["test"], classes)
     used = file_sha256(config.checkpoint or config.init)
     name, digest = recipe.run_name(config), recipe.config_hash(config, used)
     folder = choose_run_folder(config.output, name, digest, config.resume) if fabric.is_global_zero else None
@@ -165,6 +204,9 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
     if fabric.is_global_zero:
         write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
 
+    if trains and what:
+        # Of a head that is fitted to the base classes, whether or not anything is trained.
+        facts = {"train_data": train_data(banks["train"], held_out)}
     if trains and any(p.requires_grad for p in learner.parameters()):
         if settings.frozen_backbone:
             learner.to(fabric.device)
@@ -173,7 +215,7 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
         facts = {
             "config": recipe.without_command(config),
             "train_protocol": str(protocols["train"]),
-            "train_data": f"{banks['train'].name}/{banks['train'].split} ({banks['train'].pipeline})",
+            "train_data": train_data(banks["train"], held_out),
             "images": trained_on.to_json(),
             "classes": classes,
             "seen": seen,
@@ -181,6 +223,8 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
             "side_information": informed,
             "precision": trainer.precision,
         }
+        if held_out_images is not None:
+            facts["held_out"] = {"images": len(held_out_images), "fingerprint": held_out_images.fingerprint}
         result = meta_train(
             learner,
             banks["train"],
@@ -200,14 +244,14 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
         if fabric.is_global_zero:
             draw_curve(result.curve, folder / "curve.png", name)
     learner.to(fabric.device)
-    if trains and not facts and learner.needs_base_mean:
-        learner.set_base_features(embed_bank(learner, banks["train"].to(fabric.device)).items)
+    if trains and "config" not in facts and (learner.needs_base_mean or learner.needs_base_classes):
+        tell_base_features(learner, banks["train"].to(fabric.device))
     if config.mode == "train":
         console.print(f"weights in {folder / BEST}" if (folder / BEST).is_file() else "nothing to train, nothing saved")
         return []
     if not fabric.is_global_zero:
         return []
-    rows, embedded = [], None
+    rows, embedded, base_features = [], None, None
     diagnoses, shape = bool(config.get("diagnostics")), None
     trained_head = getattr(learner, "head", None)
     for test in planned:
@@ -219,6 +263,10 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
             shape = geometry(embedded[1].items, embedded[1].labels) if diagnoses else None
         if config.heads is not None:
             learner.use_head(trained_head if test.head is None else test.head)
+        if learner.needs_base_classes:
+            if base_features is None:
+                base_features = embed_bank(learner, base[0].to(fabric.device))
+            learner.set_base_classes(base_features)
         said = Predictions() if diagnoses else None
         found = evaluate(learner, bank, test.protocol, embedded=embedded and embedded[1], observe=said)
         row = _row(config, found, test.head_text, facts, pretraining, informed, folder, name, digest)
@@ -244,6 +292,19 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
             f"{'row' if len(rows) == 1 else f'{len(rows)} rows'} appended to {config.leaderboard}; fewshot-leaderboard show"
         )
     return rows
+
+
+def _wants_base(config: DictConfig, learner: Learner, planned: Iterable[PlannedTest]) -> str | None:
+    """What of a run needs the base classes' images beside training; None if nothing does."""
+    if config.mode == "generalised":
+        return "mode=generalised"
+    heads = [test.head for test in planned if test.head is not None]
+    if not planned or any(test.head is None for test in planned):
+        heads.append(getattr(learner, "head", None))
+    unfitted = [head for head in heads if getattr(head, "fits_base", False)]
+    if config.mode != "tune":
+        unfitted = [head for head in unfitted if not head.is_fitted]
+    return type(getattr(unfitted[0], "head", unfitted[0])).__name__ if unfitted else None
 
 
 def _all_seen(*parts: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:

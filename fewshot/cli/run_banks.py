@@ -10,6 +10,7 @@ from fewshot.data.bank import Bank
 from fewshot.data.catalog import dataset_names, open_dataset
 from fewshot.data.dataset import DataSet
 from fewshot.data.folder import ImageFolder
+from fewshot.data.held_out import hold_out
 from fewshot.data.image_format import ImageFormat, in_format
 from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.sampler import EpisodeSampler
@@ -18,12 +19,18 @@ from fewshot.errors import FewshotError
 
 
 def open_training_banks(
-    data: DictConfig, dataset: DataSet, protocols: Mapping[str, Protocol], classifies: bool, console: Console
+    data: DictConfig,
+    dataset: DataSet,
+    protocols: Mapping[str, Protocol],
+    classifies: bool,
+    console: Console,
+    held_out: float = 0,
 ) -> dict[str, Bank]:
     """The banks `train` and, where there is one, `val`, prepared if need be, each big enough for its protocol.
 
     A classifier needs no episodes of `train`. There is no `val` where another split than `train` is trained on, which may
-    hold its classes, and none for training without labels, whose weights must not be chosen by labels.
+    hold its classes, and none for training without labels, whose weights must not be chosen by labels. With `held_out` there
+    is a bank of that name too, which `train` then lacks.
 
     Args:
         data: the configuration of the data; `data.train` names the split to train on.
@@ -31,9 +38,12 @@ def open_training_banks(
         protocols: `train` and `val`.
         classifies: whether a classifier is trained.
         console: hears what is prepared.
+        held_out: share of each base class's images that are not trained on.
     """
     split, unlabelled = str(data.get("train", "train")), isinstance(protocols["train"], ViewProtocol)
     banks = {"train": _open(dataset, split, console)}
+    if held_out:
+        banks["train"], banks["held_out"] = hold_out(banks["train"], held_out)
     if unlabelled:
         ViewSampler(banks["train"], protocols["train"])
     elif not classifies:
@@ -46,6 +56,41 @@ def open_training_banks(
         EpisodeSampler(banks["val"], protocols["val"])
         _check_disjoint(banks["val"], {_name(banks["train"]): banks["train"].class_names})
     return banks
+
+
+def train_data(bank: Bank, held_out: float = 0) -> str:
+    """What rows and files of weights say of the training images."""
+    without = f" without {100 * held_out:g}% of each class" if held_out else ""
+    return f"{bank.name}/{bank.split} ({bank.pipeline}){without}"
+
+
+def open_base_banks(
+    dataset: DataSet, facts: dict, held_out: float, what: str, trained_on: ImageFormat | None, console: Console
+) -> tuple[Bank, Bank | None]:
+    """The images that a checkpoint was trained on, and those of the same classes that were held out.
+
+    Args:
+        dataset: of the test.
+        facts: of the checkpoint.
+        held_out: the share that its training held out.
+        what: needs them, for messages.
+        trained_on: the format of the training images.
+        console: hears what is prepared.
+
+    Raises:
+        FewshotError: the images are not those that the checkpoint was trained on.
+    """
+    if "train" not in dataset.splits:
+        raise FewshotError(f"{what} needs the base classes, and {dataset.name} has none")
+    whole = _open(dataset, "train", console)
+    kept, held = hold_out(whole, held_out) if held_out else (whole, None)
+    expected, found = facts.get("train_data"), train_data(kept, held_out)
+    known = facts.get("held_out", {}).get("fingerprint")
+    if expected != found or (held is not None and known != held.fingerprint):
+        also = "" if expected != found else ", but other images of it are here now"
+        raise FewshotError(f"{what} needs the images of the training, {expected}{also}; data= names {found}")
+    banks = (kept, held)
+    return banks if trained_on is None else tuple(bank and in_format(bank, trained_on) for bank in banks)
 
 
 def open_validation_bank(

@@ -2,8 +2,10 @@
 
 import itertools
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
@@ -17,7 +19,7 @@ from fewshot.evaluation.embedding import embed_bank
 from fewshot.evaluation.scoring import evaluate
 from fewshot.files import file_sha256, replacing, write_text
 from fewshot.learners.feature_learner import FeatureLearner
-from fewshot.learners.learner import Learner
+from fewshot.learners.learner import Learner, check_tasks
 from fewshot.training.curve import csv_text
 
 
@@ -47,7 +49,14 @@ def tuning_values(config: DictConfig, head: object) -> dict[str, list]:
 
 
 def tune(
-    config: DictConfig, learner: Learner, bank: Bank, protocol: Protocol, classes: int | None, console: Console
+    config: DictConfig,
+    learner: Learner,
+    bank: Bank,
+    protocol: Protocol,
+    classes: int | None,
+    console: Console,
+    base: Bank | None = None,
+    trained: Mapping[str, torch.Tensor] | None = None,
 ) -> dict:
     """Score every combination of values on the same validation episodes and write down the best.
 
@@ -58,6 +67,8 @@ def tune(
         protocol: of the validation episodes.
         classes: that the learner was trained on.
         console: hears of the progress.
+        base: the images of training, for a head that is fitted to them.
+        trained: what training has learned in the head, which each head that is tried then gets.
 
     Returns:
         What `tuned.json` holds: the best values, their accuracy, and on what they were chosen.
@@ -69,12 +80,19 @@ def tune(
     known = recipe.told(learner.backbone, classes, bank)
     # All of them are made before anything is written: a value out of range is found here.
     heads = [recipe.make_head(OmegaConf.merge(config.head, options), known) for options in tried]
+    for head in heads:
+        check_tasks(head, bank, protocol)
+        if trained:
+            _give(head, trained, list(values))
     digest = recipe.config_hash(config, file_sha256(config.checkpoint))
     folder = choose_run_folder(config.output, f"tune-{recipe.run_name(config)}", digest, resume=False)
     embedded = embed_bank(learner, bank) if bank.is_images else bank
+    base_features = embed_bank(learner, base) if base is not None else None
     rows = []
     for options, head in zip(tried, heads, strict=True):
         learner.use_head(head)
+        if learner.needs_base_classes:
+            learner.set_base_classes(base_features)
         found = evaluate(learner, bank, protocol, embedded=embedded)
         rows.append(options | {"accuracy": found.accuracy, "ci95": found.ci95, "macro_accuracy": found.macro_accuracy})
         text = ", ".join(f"{name}={value}" for name, value in options.items())
@@ -100,6 +118,15 @@ def tune(
     console.print(f"best on {result['data']}, {protocol}: {choice}  ({result['accuracy']:.2f} ± {result['ci95']:.2f}%)")
     console.print(f"all values and their curve in {folder}")
     return result
+
+
+def _give(head: torch.nn.Module, trained: Mapping[str, torch.Tensor], names: list[str]) -> None:
+    """Put what was trained into a head that differs in the named options."""
+    own = dict(head.named_parameters())
+    if {name: value.shape for name, value in own.items()} != {name: value.shape for name, value in trained.items()}:
+        raise FewshotError(f"tune: {', '.join(names)} change the trained weights of the head; tune options that do not")
+    for name, value in trained.items():
+        own[name].data.copy_(value)
 
 
 def _draw(rows: list[dict], names: list[str], path: Path, title: str) -> None:

@@ -12,7 +12,8 @@ class Protocol:
 
     Args:
         way: classes per episode (N).
-        shot: support items per class (K); a tuple of `way` numbers gives each class its own.
+        shot: support items per class (K); a tuple of `way` numbers gives each class its own. 0 is zero-shot: there are no
+            support items, and classes are told apart by what is known of them otherwise.
         query: query items per class (Q); with `dirichlet` the mean over classes.
         dirichlet: None for `query` items in every class; a number alpha draws the class proportions
             of the `way * query` query items from a symmetric Dirichlet(alpha) in each episode.
@@ -36,7 +37,7 @@ class Protocol:
             object.__setattr__(self, name, int(getattr(self, name)))
         shot = self.shot
         if isinstance(shot, Integral):
-            _check_integer("shot", shot, 1)
+            _check_integer("shot", shot, 0)
             object.__setattr__(self, "shot", int(shot))
         else:
             if isinstance(shot, str) or not hasattr(shot, "__iter__"):

@@ -165,7 +165,8 @@ class EpisodeSampler:
         labels = np.broadcast_to(np.arange(n)[:, None], items.shape)
         drawn = EpisodeIndices(
             classes=classes,
-            support=items[in_support].reshape(count, -1),
+            # Not -1, which is no number where there is no support.
+            support=items[in_support].reshape(count, protocol.support_size),
             query=np.take_along_axis(items[in_query].reshape(count, -1), order, axis=1),
             query_labels=np.take_along_axis(labels[in_query].reshape(count, -1), order, axis=1),
         )

@@ -10,6 +10,7 @@ from fewshot.data.bank import Bank
 from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.sampler import EpisodeSampler
 from fewshot.errors import FewshotError
+from fewshot.evaluation.embedding import embed_bank
 from fewshot.files import replacing
 from fewshot.learners.learner import Learner
 
@@ -32,10 +33,9 @@ def draw_episode(learner: Learner | None, bank: Bank, protocol: Protocol, path: 
     """
     from matplotlib.figure import Figure
 
-    sampler = EpisodeSampler(bank, protocol)
-    drawn, episodes = sampler.indices(episode, 1), sampler.episodes(episode, 1)
-    labels, support_labels = drawn.query_labels[0], episodes.support_labels[0].cpu().numpy()
-    predicted = labels if learner is None else learner.predict(episodes).argmax(-1)[0].cpu().numpy()
+    drawn = EpisodeSampler(bank, protocol).indices(episode, 1)
+    labels, support_labels = drawn.query_labels[0], np.repeat(np.arange(protocol.way), protocol.shots)
+    predicted = labels if learner is None else _predicted(learner, bank, protocol, episode)
     said = "" if learner is None else f": {100 * (predicted == labels).mean():.1f}% right"
 
     shown = min(protocol.way, _MOST_CLASSES)
@@ -61,11 +61,23 @@ def draw_episode(learner: Learner | None, bank: Bank, protocol: Protocol, path: 
             _show(grid[row, column], bank.items[drawn.query[0, query]], colour)
             if not right:
                 grid[row, column].set_xlabel(f"said {predicted[query]}", fontsize=7, color="tab:red", labelpad=1)
-    grid[0, 0].set_title("support", fontsize=8)
+    if shots:
+        grid[0, 0].set_title("support", fontsize=8)
     grid[0, shots].set_title("queries", fontsize=8)
     figure.suptitle(f"{bank.name}/{bank.split}, episode {episode}, {protocol}{said}", fontsize=9)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120)
+
+
+def _predicted(learner: Learner, bank: Bank, protocol: Protocol, episode: int) -> np.ndarray:
+    """The predicted label of each query."""
+    sampler, predict = EpisodeSampler(bank, protocol), learner.predict
+    if learner.scores_frozen_features:
+        # A few images at a time: all of a large episode at once may not fit into memory.
+        drawn = sampler.indices(episode, 1)
+        needed = torch.from_numpy(np.concatenate([drawn.support[0], drawn.query[0]]))
+        sampler, predict = EpisodeSampler(embed_bank(learner, bank, needed=needed), protocol), learner.predict_features
+    return predict(sampler.episodes(episode, 1)).argmax(-1)[0].cpu().numpy()
 
 
 def draw_class(bank: Bank, name: str, path: Path | str) -> int:

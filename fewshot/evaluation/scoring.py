@@ -16,7 +16,7 @@ from fewshot.errors import FewshotError
 from fewshot.evaluation.embedding import embed_bank
 from fewshot.evaluation.intervals import mean_interval
 from fewshot.evaluation.predictions import Predictions
-from fewshot.learners.learner import Learner
+from fewshot.learners.learner import Learner, check_tasks
 
 _BATCH_NUMBERS = 2**23
 # Change of scores, as a share of the largest, which shows that queries are predicted by each other.
@@ -125,9 +125,10 @@ def evaluate(
         observe: gathers what is said of each query, for diagnostics.
 
     Raises:
-        FewshotError: the protocol does not fit the bank, or the learner says that it is inductive and predicts queries by
-            the others.
+        FewshotError: the protocol does not fit the bank or the learner, or the learner says that it is inductive and predicts
+            queries by the others.
     """
+    check_tasks(learner, bank, protocol)
     keep_freed_memory()
     drawn = EpisodeSampler(bank, protocol).indices(0, protocol.episodes)
     parameter = next(iter(learner.parameters()), None)

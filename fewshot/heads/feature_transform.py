@@ -1,7 +1,7 @@
 """What is done to features before a head sees them."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -71,6 +71,9 @@ class Prepared(nn.Module):
         self.head, self.transform = head, transform
         self.transductive = bool(getattr(head, "transductive", False))
         self.trains_backbone = getattr(head, "trains_backbone", True)
+        self.needs_support = bool(getattr(head, "needs_support", True))
+        self.reads_attributes = bool(getattr(head, "reads_attributes", False))
+        self.fits_base = bool(getattr(head, "fits_base", False))
 
     def prepared(self, episodes: Episodes) -> Episodes:
         """The same tasks with transformed features."""
@@ -79,6 +82,16 @@ class Prepared(nn.Module):
     def forward(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
         """Features of a batch of tasks to what the head makes of them."""
         return self.head(self.prepared(episodes))
+
+    @property
+    def is_fitted(self) -> bool:
+        return self.head.is_fitted
+
+    def fit_base(
+        self, features: Float[Tensor, "n d"], labels: Int64[Tensor, " n"], attributes: Float[Tensor, "s a"]
+    ) -> None:
+        """Fit the head to transformed features of the base classes."""
+        self.head.fit_base(self.transform(features), labels, attributes)
 
     def training_terms(self, episodes: Episodes) -> dict[str, Float[Tensor, ""]]:
         """Those of the head."""

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fewshot.data.bank import Bank
 from fewshot.episodes.episodes import Episodes
 from fewshot.errors import FewshotError
 from fewshot.learners.learner import Learner
@@ -38,6 +39,10 @@ class FeatureLearner(Learner):
         return bool(getattr(self.head, "transductive", False))
 
     @property
+    def needs_support(self) -> bool:
+        return bool(getattr(self.head, "needs_support", True))
+
+    @property
     def scores_frozen_features(self) -> bool:
         return True
 
@@ -48,6 +53,24 @@ class FeatureLearner(Learner):
     def set_base_features(self, features: Float[Tensor, "n d"]) -> None:
         self.base_mean.copy_(features.mean(0))
         self._tell_head()
+
+    @property
+    def fits_base_classes(self) -> bool:
+        return bool(getattr(self.head, "fits_base", False))
+
+    @property
+    def needs_base_classes(self) -> bool:
+        return self.fits_base_classes and not self.head.is_fitted
+
+    def set_base_classes(self, bank: Bank) -> None:
+        if not self.fits_base_classes:
+            return
+        if bank.class_attributes is None:
+            name = type(getattr(self.head, "head", self.head)).__name__
+            raise FewshotError(
+                f"{name} is fitted to attributes of the base classes, and {bank.name}/{bank.split} has none"
+            )
+        self.head.fit_base(bank.items, bank.labels, bank.class_attributes)
 
     def predict(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
         return self.predict_features(episodes.map(self.embed))

@@ -6,7 +6,10 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fewshot.data.bank import Bank
 from fewshot.episodes.episodes import Episodes
+from fewshot.episodes.protocol import Protocol
+from fewshot.errors import FewshotError
 
 
 class TrainingLoss(NamedTuple):
@@ -39,6 +42,11 @@ class Learner(nn.Module, ABC):
     def transductive(self) -> bool:
         """Whether a query's prediction depends on the other queries."""
         return False
+
+    @property
+    def needs_support(self) -> bool:
+        """Whether a class is known by its support items alone, so that tasks without any cannot be scored."""
+        return True
 
     @property
     def scores_frozen_features(self) -> bool:
@@ -77,6 +85,49 @@ class Learner(nn.Module, ABC):
     def set_base_features(self, features: Float[Tensor, "n d"]) -> None:
         """Hear of the features of all training images: at the end of training, and before validation if needed."""
 
+    @property
+    def needs_base_classes(self) -> bool:
+        """Whether predictions need a fit to the base classes, by `set_base_classes`, that was not made yet."""
+        return False
+
+    @property
+    def fits_base_classes(self) -> bool:
+        """Whether predictions rest on a fit to the base classes."""
+        return False
+
+    def set_base_classes(self, bank: Bank) -> None:
+        """Hear of all training features with their labels and of what is known of their classes."""
+
     def predict_features(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
         """Logits of the queries of episodes of features."""
         raise NotImplementedError(f"{type(self).__name__} does not score frozen features")
+
+
+def check_tasks(scorer: nn.Module, bank: Bank, protocol: Protocol) -> None:
+    """Raise a FewshotError if a learner or a head cannot score tasks of such a bank and protocol.
+
+    A head says `needs_support = False` if it can do without support items, and `attribute_size`, how many numbers it expects to
+    be known of each class, if it cannot do without them.
+
+    Args:
+        scorer: learner or head.
+        bank: where the tasks are from.
+        protocol: of the tasks.
+    """
+    head = scorer
+    while isinstance(getattr(head, "head", None), nn.Module):
+        head = head.head
+    if protocol.shot == 0 and getattr(scorer, "needs_support", True):
+        raise FewshotError(
+            f"shot=0 gives no support items, by which {type(head).__name__} knows a class; use at least one shot, or a head that "
+            f"knows classes by their attributes, such as head=zero_shot"
+        )
+    wanted = getattr(head, "attribute_size", None)
+    if wanted is None:
+        return
+    known = bank.class_attributes
+    if known is None or known.shape[1] != wanted:
+        found = "knows nothing of its classes" if known is None else f"knows {known.shape[1]} numbers of each class"
+        raise FewshotError(
+            f"{bank.name}/{bank.split} {found}, but {type(head).__name__} was made for {wanted}; use data with the same attributes"
+        )

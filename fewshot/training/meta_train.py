@@ -21,7 +21,7 @@ from fewshot.episodes.views import ViewProtocol, ViewSampler
 from fewshot.errors import FewshotError
 from fewshot.evaluation.embedding import embed_bank
 from fewshot.evaluation.scoring import evaluate
-from fewshot.learners.learner import Learner, TrainingLoss
+from fewshot.learners.learner import Learner, TrainingLoss, check_tasks
 from fewshot.training.checkpoint import load_tree, save_tree, save_weights
 from fewshot.training.curve import TrainingCurve
 from fewshot.training.fabric import Trainer, make_fabric
@@ -94,7 +94,7 @@ def meta_train(
         show_progress: print what goes on.
 
     Raises:
-        FewshotError: the protocol does not fit the bank, the checkpoint belongs to another run, rates are of parts
+        FewshotError: the protocol does not fit the bank or the learner, the checkpoint belongs to another run, rates are of parts
             that the learner has not, or the loss is no longer a number.
     """
     fabric = fabric or make_fabric(trainer)
@@ -106,6 +106,7 @@ def meta_train(
         sampler = ImageSampler(bank, protocol, augment, channels_last=trainer.channels_last)
     else:
         source = ViewSampler if isinstance(protocol, ViewProtocol) else EpisodeSampler
+        check_tasks(learner, bank, protocol)
         sampler = source(bank, protocol, augment, channels_last=trainer.channels_last)
     validation = None
     if validation_bank is not None and settings.validate_every > 0:
@@ -113,11 +114,12 @@ def meta_train(
         if validation_protocol is None:
             shown = Protocol() if learner.trains_on_images else protocol
             validation_protocol = Protocol(shown.way, shown.shot, shown.query, episodes=500)
+        check_tasks(learner, validation_bank, validation_protocol)
         EpisodeSampler(validation_bank, validation_protocol)
 
         def validation():
-            if learner.needs_base_mean:
-                _tell_base_features(learner, bank)
+            if learner.needs_base_mean or learner.fits_base_classes:
+                tell_base_features(learner, bank)
             return evaluate(learner, validation_bank, validation_protocol)
 
     run = _Run(fabric, learner, sampler, optimizer, schedule, settings, trainer, facts or {})
@@ -130,9 +132,12 @@ def meta_train(
     return TrainingResult(run.rows, run.done, run.best["episodes"], run.best["accuracy"])
 
 
-def _tell_base_features(learner: Learner, bank: Bank) -> None:
+def tell_base_features(learner: Learner, bank: Bank) -> None:
+    """Let a learner of frozen features hear of those of all training images, or of the bank of features that is given."""
     if learner.scores_frozen_features:
-        learner.set_base_features((embed_bank(learner, bank) if bank.is_images else bank).items)
+        features = embed_bank(learner, bank) if bank.is_images else bank
+        learner.set_base_features(features.items)
+        learner.set_base_classes(features)
 
 
 class _Step(nn.Module):
@@ -308,7 +313,7 @@ class _Run:
     def tell_base_features(self) -> None:
         # The first process alone tests and writes.
         if self.fabric.is_global_zero:
-            _tell_base_features(self.learner, self.sampler.bank)
+            tell_base_features(self.learner, self.sampler.bank)
 
 
 def parameter_groups(learner: Learner, rates: dict[str, float] | None) -> dict[float, list[nn.Parameter]]:

@@ -31,7 +31,8 @@ def tiny_bank(config):
     # Networks that pool over positions give the same features of small images, and sooner.
     size = 32 if size > 84 else size
     items = torch.randint(0, 256, (2, channels, size, size), dtype=torch.uint8)
-    attributes = torch.randn(2, 7) if config.get("semantics") else None
+    described = config.get("semantics") or config.data.get("attributes")
+    attributes = torch.rand(2, 312) if described else None
     return Bank(items, torch.tensor([0, 1]), ["a", "b"], attributes)
 
 

@@ -11,7 +11,7 @@ from fewshot.errors import FewshotError
         ({"way": "five"}, "way='five'"),
         ({"way": 5.0}, "way=5.0"),
         ({"way": True}, "way=True"),
-        ({"shot": 0}, "shot=0"),
+        ({"shot": -1}, "shot=-1"),
         ({"shot": "1"}, "shot='1'"),
         ({"shot": (1, 2)}, "shot=[1, 2]"),
         ({"shot": (1, 2, 3, 4, 0)}, "shot=0"),
@@ -35,6 +35,12 @@ def test_sizes_follow_from_way_shot_and_query():
     assert (uneven.support_size, uneven.query_size, uneven.shots) == (8, 12, (1, 2, 5))
 
 
+def test_zero_shot_has_no_support_and_says_so():
+    zero = Protocol(50, 0, 10)
+    assert (zero.support_size, zero.query_size, zero.shots) == (0, 500, (0,) * 50)
+    assert (str(zero), zero.shot_text) == ("50-way 0-shot 10-query", "0")
+
+
 def test_text_for_rows_says_what_differs():
     assert str(Protocol(5, 1, 15)) == "5-way 1-shot 15-query"
     assert str(Protocol(3, (1, 2, 5), 15, dirichlet=2.0)) == "3-way 1,2,5-shot 15-query dirichlet(2)"
@@ -42,6 +48,6 @@ def test_text_for_rows_says_what_differs():
 
 
 def test_a_protocol_survives_its_own_dict():
-    for protocol in (Protocol(), Protocol(3, (1, 2, 3), dirichlet=0.5, seed=7)):
+    for protocol in (Protocol(), Protocol(3, 0, 5), Protocol(3, (1, 2, 3), dirichlet=0.5, seed=7)):
         fields = protocol.as_dict()
         assert Protocol(**fields) == protocol

@@ -15,6 +15,8 @@ PROTOCOLS = [
     Protocol(3, (1, 2, 4), 5, seed=3),
     Protocol(4, 2, 3, dirichlet=2.0),
     Protocol(12, 1, 19),
+    Protocol(4, 0, 3),
+    Protocol(4, 0, 3, dirichlet=2.0),
 ]
 
 
@@ -122,6 +124,23 @@ def test_episodes_stay_what_they_were_in_earlier_versions(bank_of):
     assert hashes == ["5ce73d43c18c9ac2", "4d5d0c4ab30c759d", "f88c70c722089009"]
 
 
+def test_zero_shot_tasks_are_queries_alone_as_batches_and_as_banks_of_features(bank):
+    protocol = Protocol(12, 0, 20)
+    episodes = EpisodeSampler(bank, protocol).episodes(0, 3)
+    assert episodes.support.shape == (3, 0, 1, 28, 28)
+    assert episodes.support_labels.shape == (3, 0)
+    assert episodes.support_labels.dtype == torch.int64
+    # All items of all classes: nothing was kept for a support.
+    drawn = EpisodeSampler(bank, protocol).indices(0, 3)
+    assert np.array_equal(np.sort(drawn.query, axis=1), np.broadcast_to(np.arange(240), (3, 240)))
+    assert drawn.sha256() == hashlib.sha256(drawn.query.astype("<i8").tobytes()).hexdigest()
+    features = episodes.map(lambda images: images.flatten(1)[:, :5])
+    assert features.support.shape == (3, 0, 5)
+    vectors = EpisodeSampler(bank.with_features(bank.items.flatten(1).float()), protocol).episodes(0, 3)
+    assert vectors.support.shape == (3, 0, 784)
+    assert torch.equal(vectors.query_labels, episodes.query_labels)
+
+
 def test_dirichlet_queries_have_the_right_total_and_spread(bank_of):
     bank = bank_of(classes=8, per_class=120, size=1)
     protocol = Protocol(5, 1, 15, dirichlet=2.0)
@@ -175,6 +194,7 @@ def test_augmented_images_depend_on_the_episode_only(bank):
         (Protocol(13, 1, 1), ["way=13", "12 classes"]),
         (Protocol(5, 6, 15), ["21 items", "class 0", "has 20"]),
         (Protocol(5, (1, 1, 1, 1, 9), 15), ["24 items"]),
+        (Protocol(5, 0, 21), ["shot 0 + query 21 needs 21 items"]),
         (Protocol(5, 1, 50, dirichlet=2.0), ["250 query items", "have 95"]),
         (Protocol(5, 25, 1, dirichlet=2.0), ["the 20 of class"]),
     ],

@@ -1,0 +1,92 @@
+"""A bilinear map between features and attributes, in closed form (Romera-Paredes and Torr, 2015)."""
+
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+
+from fewshot.episodes.episodes import Episodes
+from fewshot.errors import FewshotError
+from fewshot.heads.attribute_scaling import check_attribute_size, check_scaling, scaled_attributes
+
+_PENALTIES = tuple(10.0**power for power in range(-3, 4))
+
+
+class ESZSLHead(nn.Module):
+    """Scores `x W a_c`, with W fitted to all images and attributes of the base classes at once.
+
+    `W = (X^T X + g I)^-1 X^T Y A (A^T A + l I)^-1`: X holds the base features, A the base classes' attributes, Y says which
+    image is of which class. The support plays no part.
+
+    Args:
+        feature_size: of the backbone.
+        attribute_size: how many numbers are known of each class.
+        feature_penalty: g, more than 0.
+        attribute_penalty: l, more than 0.
+        signed: Y is 1 and -1 as in the paper; otherwise 1 and 0. With -1 for all classes but one, W is drawn to the mean feature
+            and the mean attributes; where those are far from 0, as behind a ReLU, 1 and 0 do far better.
+        scaling: of attributes: `raw`, `percent`, `unit` or `binary`.
+
+    Raises:
+        FewshotError: nothing is known of classes, a penalty that is not positive, or scores before there are base classes.
+
+    Source: Romera-Paredes and Torr, An Embarrassingly Simple Approach to Zero-Shot Learning, 2015, section 3.
+    """
+
+    transductive = False
+    reads_attributes = True
+    needs_support = False
+    trains_backbone = False
+    fits_base = True
+    # Powers of ten, of which validation classes choose: what is right depends on the size of features and attributes.
+    tuned: ClassVar = {"feature_penalty": _PENALTIES, "attribute_penalty": _PENALTIES}
+
+    def __init__(
+        self,
+        feature_size: int | None = None,
+        attribute_size: int | None = None,
+        feature_penalty: float = 1.0,
+        attribute_penalty: float = 1.0,
+        signed: bool = False,
+        scaling: str = "unit",
+    ):
+        super().__init__()
+        self.attribute_size = check_attribute_size(attribute_size, "eszsl")
+        check_scaling(scaling)
+        if feature_size is None:
+            raise FewshotError("head=eszsl needs a backbone of known size")
+        for name, value in (("feature_penalty", feature_penalty), ("attribute_penalty", attribute_penalty)):
+            if not value > 0:
+                raise FewshotError(f"head.{name}={value}; expected more than 0")
+        self.penalties, self.signed, self.scaling = (feature_penalty, attribute_penalty), signed, scaling
+        self.register_buffer("weight", torch.full((feature_size, attribute_size), torch.nan))
+
+    @property
+    def is_fitted(self) -> bool:
+        return not bool(self.weight.isnan().any())
+
+    @torch.no_grad()
+    def fit_base(
+        self, features: Float[Tensor, "n d"], labels: Int64[Tensor, " n"], attributes: Float[Tensor, "s a"]
+    ) -> None:
+        """W of all images of the base classes and of their attributes."""
+        x, a = features.double(), scaled_attributes(attributes, self.scaling).double()
+        y = one_hot(labels, len(a)).double()
+        if self.signed:
+            y = 2 * y - 1
+        of_features, of_attributes = (m.T @ m + p * _eye(m) for m, p in zip((x, a), self.penalties, strict=True))
+        left = torch.linalg.solve(of_features, x.T @ y @ a)
+        self.weight.copy_(torch.linalg.solve(of_attributes, left, left=False))
+
+    def forward(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
+        """Features of a batch of tasks to scores `[B, Q, N]`."""
+        if not self.is_fitted:
+            raise FewshotError("head=eszsl was not fitted to base classes; train with it, or test it with a checkpoint")
+        known = scaled_attributes(episodes.attributes.to(self.weight.dtype), self.scaling)
+        return episodes.query @ self.weight @ known.transpose(1, 2)
+
+
+def _eye(matrix: Tensor) -> Float[Tensor, "k k"]:
+    return torch.eye(matrix.shape[1], dtype=matrix.dtype, device=matrix.device)
