@@ -113,6 +113,7 @@ class MAML(GradientLearner):
         progress = float(self.episodes_trained) / self.multi_step if self.multi_step else 1.0
         counted = step_weights(self.steps, progress) if self.steps else [1.0]
         self.episodes_trained += len(episodes) * _processes()
+        self._look()
         features = None
         if not self.adapts_backbone:
             features = self._features_of_all(episodes)
@@ -170,6 +171,7 @@ class MAML(GradientLearner):
         return self._predict(episodes)
 
     def _predict(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
+        self._look()
         if not self._vectorises(episodes):
             return torch.cat([self._task_logits(task, autograd_gradient(False)) for task in episodes.split(1)])
 

@@ -89,6 +89,7 @@ class Reptile(GradientLearner):
         self.register_buffer("tasks_trained", torch.zeros((), dtype=torch.int64))
 
     def training_loss(self, episodes: Episodes) -> TrainingLoss:
+        self._look()
         named = dict(self.learner.named_parameters())
         start = {name: named[name].detach() for name in self.adapted}
         if not self.adapts_backbone:
@@ -115,6 +116,7 @@ class Reptile(GradientLearner):
         return self.predict_features(episodes if self.adapts_backbone else self._features_of_all(episodes))
 
     def predict_features(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
+        self._look()
         return torch.cat([self._task_logits(task) for task in episodes.split(1)])
 
     @torch.no_grad()

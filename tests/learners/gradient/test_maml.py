@@ -174,6 +174,40 @@ def test_without_steps_it_is_the_plain_learner():
         torch.testing.assert_close(found[f"learner.{name}"], value, rtol=0, atol=1e-12)
 
 
+def test_weights_with_two_names_are_adapted_under_both():
+    class Tied(Net):
+        def __init__(self):
+            super().__init__()
+            self.third = nn.Conv2d(3, 4, 3)
+            self.third.weight = self.second.weight
+
+        def forward(self, images):
+            hidden = torch.tanh(self.norm(self.first(images)))
+            return torch.tanh(self.second(hidden) + self.third(hidden)).mean((2, 3)) / 2
+
+    torch.manual_seed(0)
+    net = Tied()
+    learner = MAML(MetricLearner(net, LinearHead(4, 3), CrossEntropy()), 2, lr=0.3, tasks="loop").double()
+    episodes = tasks(1)
+    found = gradients(learner, episodes)["learner.backbone.second.weight"]
+    step, flat = 1e-5, net.second.weight.data.view(-1)
+    values = []
+    for change in (step, -2 * step):
+        flat[3] += change
+        values.append(float(learner.training_loss(episodes).total.detach()))
+    assert float(found.view(-1)[3]) == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-6, abs=1e-8)
+
+
+def test_a_step_that_fails_leaves_the_weights_in_their_places():
+    learner, episodes = linear_maml(), tasks()
+    before = dict(learner.named_parameters())
+    broken = replace(episodes, support_labels=episodes.support_labels + 7)
+    with pytest.raises((IndexError, RuntimeError)):
+        learner.predict(broken)
+    after = dict(learner.named_parameters())
+    assert all(after[name] is weight for name, weight in before.items())
+
+
 def test_a_rate_of_zero_is_no_adaptation():
     episodes = tasks()
     found, expected = (linear_maml(**o).predict(episodes) for o in ({"lr": 0.0, "steps": 3}, {"steps": 0}))

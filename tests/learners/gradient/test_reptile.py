@@ -159,6 +159,14 @@ def test_support_plus_one_is_batchnorm_over_the_support_and_each_query():
         torch.testing.assert_close(logits[i], expected, rtol=0, atol=1e-12)
 
 
+def test_training_normalises_each_batch_by_itself_whatever_tests_do():
+    episodes = tasks(2)
+    found = [gradients(reptile(norm=norm), episodes) for norm in ("support", "support_plus_one", "transductive")]
+    for other in found[1:]:
+        for name, value in found[0].items():
+            torch.testing.assert_close(other[name], value, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("maker", [reptile, linear_maml], ids=["reptile", "maml"])
 def test_queries_one_at_a_time_do_not_see_each_other(maker):
     learner, episodes = maker(norm="support_plus_one"), tasks(2, query=3)
