@@ -118,7 +118,7 @@ def _say(result: dict, console: Console) -> None:
         f"among their own: unseen {of('unseen_alone')}% (chance {100 / result['unseen_classes']:.2f}), "
         f"seen {of('seen_alone')}% (chance {100 / result['seen_classes']:.2f})"
     )
-    for name, text in (("plain", "gamma 0"), ("calibrated", f"gamma {of('gamma', 3)} of {result['validation']}")):
+    for name, text in (("plain", "gamma 0"), ("calibrated", f"gamma {result['gamma']:.4g} of {result['validation']}")):
         console.print(
             f"among all, {text}: unseen {of(f'{name}_unseen')}%, seen {of(f'{name}_seen')}%, "
             f"harmonic mean {of(f'{name}_harmonic')}%"
