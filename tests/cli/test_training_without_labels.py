@@ -59,9 +59,12 @@ def test_the_same_images_in_other_classes_train_the_same_weights(fewshot, tmp_pa
 def test_other_learners_take_such_episodes_too(fewshot):
     # MAML on one plain and one augmented view is UMTRA.
     views = ("episodes=unlabelled", "augment=views_drawings", "episodes.train.way=5", "episodes.train.query=1")
-    assert fewshot("learner=maml", "learner.steps=1", *views, "episodes.train.episodes=4") == 0
-    assert fewshot("learner=reptile", *views, "episodes.train.episodes=4") == 0
-    assert fewshot("loss=proxy_nca", *views, "episodes.train.episodes=4") == 0
+    few = ("episodes.train.episodes=4", "episodes.test.episodes=4")
+    assert fewshot("learner=maml", "learner.steps=1", *views, *few) == 0
+    assert (
+        fewshot("learner=reptile", "learner.steps=1", "learner.test_steps=1", "learner.norm=support", *views, *few) == 0
+    )
+    assert fewshot("loss=proxy_nca", *views, *few) == 0
     assert set(read("leaderboard.csv").train_protocol) == {
         "5 images without labels, 1 plain and 1 augmented views of each"
     }
