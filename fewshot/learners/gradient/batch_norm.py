@@ -60,29 +60,31 @@ class _BatchNormSlopes(Function):
     def backward(ctx, to_x, to_weight, to_bias):
         slope, x, weight, mean, scale, sum_gu, sum_g = ctx.saved_tensors
         count = x.numel() // len(weight)
-        # The slope of x is a symmetric matrix times that of the output, so `to_x` takes the way of the latter.
-        of_slope, sum_vu, sum_v = _slopes(to_x, x, weight, mean, scale, ctx.epsilon)
+        _, sum_vu, sum_v = _slopes(to_x, x, weight, mean, scale, ctx.epsilon, wants_x=False)
         dots = (to_x * slope).sum((0, *range(2, x.dim())))
         spread = dots.sub_(torch.addcmul(sum_v * sum_g, sum_vu, sum_gu), alpha=1 / count)
-        tilt = to_weight * scale
-        level = torch.addcmul(to_bias, tilt, mean, value=-1)
-        of_slope = torch.addcmul(of_slope, x, _wide(tilt, x)).add_(_wide(level, x))
         of_weight = scale * spread
+        # The slope of x is a symmetric matrix times that of the output, so `to_x` takes the way of the latter.
+        by_v, share = weight * scale, (scale * scale).mul_(weight).div_(count)
+        tilt = to_weight * scale
+        by_x = torch.addcmul(tilt, share, sum_vu, value=-1)
+        level = to_bias.addcmul(by_x, mean, value=-1).addcmul_(by_v, sum_v, value=-1 / count)
+        of_slope = torch.addcmul(_wide(level, x), to_x, _wide(by_v, x)).addcmul_(x, _wide(by_x, x))
         if not ctx.needs_input_grad[1]:
             return of_slope, None, of_weight, None, None, None
-        # By u, times r, the slope is `b g - a v` with v for `to_x`; r depends on x through `spread`.
-        share = (scale * scale).mul_(weight).div_(count)
-        a, b = share * sum_gu, torch.addcmul(tilt, share, sum_vu, value=-1)
-        mean_hu = (b * sum_gu).addcmul_(a, sum_vu, value=-1)
+        # By u, times r, the slope is `b g - a v` with v for `to_x`; r depends on x through `spread`. b is `by_x`.
+        a = share * sum_gu
+        mean_hu = (by_x * sum_gu).addcmul_(a, sum_vu, value=-1)
         along = scale * torch.addcmul(mean_hu, share, spread, value=count)
-        level = (b * sum_g).addcmul_(a, sum_v, value=-1).addcmul_(along, mean, value=-1)
+        level = (by_x * sum_g).addcmul_(a, sum_v, value=-1).addcmul_(along, mean, value=-1)
         of_x = torch.addcmul(_wide(level.div_(-count), x), to_x, _wide(a, x), value=-1)
-        of_x.addcmul_(slope, _wide(b, x)).addcmul_(x, _wide(along, x), value=-1 / count)
+        of_x.addcmul_(slope, _wide(by_x, x)).addcmul_(x, _wide(along, x), value=-1 / count)
         return of_slope, of_x, of_weight, None, None, None
 
 
-def _slopes(slope, x, weight, mean, scale, epsilon) -> tuple[Tensor, Tensor, Tensor]:
-    return _ops.native_batch_norm_backward(slope, x, weight, None, None, mean, scale, True, epsilon, [True] * 3)
+def _slopes(slope, x, weight, mean, scale, epsilon, wants_x=True) -> tuple[Tensor | None, Tensor, Tensor]:
+    wanted = [wants_x, True, True]
+    return _ops.native_batch_norm_backward(slope, x, weight, None, None, mean, scale, True, epsilon, wanted)
 
 
 def _wide(channels: Tensor, x: Tensor) -> Tensor:

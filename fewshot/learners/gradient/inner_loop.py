@@ -31,7 +31,8 @@ def descend(
 
     Source: Finn et al., Model-Agnostic Meta-Learning, 2017, equation 1.
     """
-    weights = start
+    # Views, so that a weight made of others (a prototype of features) counts as independent of them in a step.
+    weights = {name: w.view_as(w) for name, w in start.items()} if torch.is_grad_enabled() else start
     yield weights
     for step in range(steps):
         slope = gradient(loss, weights)
@@ -52,13 +53,9 @@ def autograd_gradient(second_order: bool) -> Gradient:
     """The gradient by plain autograd, itself differentiable or not."""
 
     def gradient(loss: Callable[[Weights], Tensor], weights: Weights) -> Weights:
-        # In a test nothing but the step asks for gradients. In training views are taken, so that a weight made of others (a
-        # prototype of features) counts as independent of them here.
+        # In a test nothing but the step asks for gradients.
         kept = torch.is_grad_enabled()
-        weights = {
-            name: w.view_as(w) if kept and w.requires_grad else w.detach().requires_grad_()
-            for name, w in weights.items()
-        }
+        weights = {name: w if kept and w.requires_grad else w.detach().requires_grad_() for name, w in weights.items()}
         with torch.enable_grad():
             value = loss(weights)
         slopes = torch.autograd.grad(
