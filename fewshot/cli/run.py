@@ -137,7 +137,7 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
     if (recipe.replaced_head(overrides) and not trains) or (trains and classifies):
         recipe.check_trained(learner.head, recipe.describe_head(config.head))
     if trains:
-        recipe.check_trainable(learner)
+        recipe.check_trainable(learner, settings.tasks_per_step // fabric.world_size)
         # Before anything is written: rates may be of parts that are not there.
         parameter_groups(learner, settings.rates)
         if settings.frozen_backbone:
@@ -325,7 +325,7 @@ def _row(
         backbone=recipe.describe_backbone(config),
         pretraining=_with_leak(pretraining, found.data),
         side_information=joined(found.side_information, informed, "training"),
-        learner=recipe.describe(config.learner),
+        learner=recipe.describe_learner(config),
         head=head,
         loss=recipe.describe_training(config),
         transductive=found.transductive,
