@@ -35,7 +35,7 @@ _NOT_NUMBERS = (
     "diagnostics",
 )
 # What every run had before it could be chosen: experiments of then are the same as those without.
-_USUAL_DATA = (("test", None), ("train", "train"))
+_USUAL_DATA = (("test", None), ("train", "train"), ("base_classes", None))
 _USUAL_AUGMENT = (("vertical_flip", False), ("jitter", 1.0), ("grey", 0.0), ("dropout", 0.0), ("erase_value", None))
 # What a test takes from the checkpoint alone: typed anew it would put words into the row that are not true.
 _OF_TRAINING = (
@@ -47,6 +47,7 @@ _OF_TRAINING = (
     "augment",
     "data.train",
     "task_augmentation",
+    "data.base_classes",
     "episodes.train",
     "episodes.val",
     "classifier",
@@ -82,7 +83,12 @@ def check_seed(seed: object) -> None:
 def make_protocol(config: DictConfig, part: str) -> Protocol:
     """The protocol of `episodes.train`, `episodes.val` or `episodes.test`; that of `episodes=unlabelled` has views."""
     node = config.episodes[part]
-    return typed(ViewProtocol if "augment_support" in node else Protocol, node, f"episodes.{part}")
+    protocol = typed(ViewProtocol if "augment_support" in node else Protocol, node, f"episodes.{part}")
+    if protocol.pool is not None and part != "train":
+        raise FewshotError(
+            f"episodes.{part}.pool={protocol.pool}; a pool is for training: tests count each episode once, leave it out"
+        )
+    return protocol
 
 
 def trains_on_images(config: DictConfig) -> bool:
@@ -232,6 +238,10 @@ def check_frozen(config: DictConfig, learner: Learner, pretraining: str) -> None
     if changes != "image_augment":
         raise FewshotError(
             f"training.frozen_backbone=true embeds each image once, as it is; leave out augment={changes}"
+        )
+    if makes_new_tasks(config):
+        raise FewshotError(
+            "training.frozen_backbone=true embeds each image once, and new tasks are made of images; leave out task_augmentation"
         )
 
 
@@ -388,6 +398,8 @@ def numbers_only(config: DictConfig) -> dict:
         content["semantics"] = {key: value for key, value in content["semantics"].items() if key != "cache"}
     else:
         content.pop("semantics", None)
+    train = content["episodes"]["train"]
+    content["episodes"]["train"] = {key: value for key, value in train.items() if key != "pool" or value is not None}
     return content
 
 
