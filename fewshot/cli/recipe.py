@@ -137,7 +137,7 @@ def make_learner(config: DictConfig, bank: Bank, classes: int | None = None) -> 
         maker = {"loss": make_loss, "head": make_head}.get(name)
         parts[name] = maker(node, known) if maker else make(node, name, **accepted(node, known))
     parts |= accepted(config.learner, {"mean": bank.mean, "std": bank.std})
-    if config.get("task_augmentation"):
+    if makes_new_tasks(config):
         parts["task_augmentation"] = _make_task_augmentation(config, bank)
     learner = _compose(config.learner, "learner", parts, known)
     if not isinstance(learner, Learner):
@@ -155,6 +155,11 @@ def _innermost(node: DictConfig) -> DictConfig:
     while "learner" in node:
         node = node.learner
     return node
+
+
+def makes_new_tasks(config: DictConfig) -> bool:
+    """Whether there is a task augmentation; configurations of old checkpoints do not have the key."""
+    return bool((config.get("task_augmentation") or {}).get("_target_"))
 
 
 def _make_task_augmentation(config: DictConfig, bank: Bank) -> nn.Module:
@@ -214,7 +219,7 @@ def check_trainable(learner: Learner, tasks: int) -> None:
         if not new_tasks.keeps_classes and any(isinstance(part, ProxyLoss) for part in loss.modules()):
             raise FewshotError(
                 f"{type(new_tasks).__name__} makes classes that are no base classes, of which this loss has proxies; use "
-                f"another loss, or task_augmentation=null"
+                f"another loss, or task_augmentation=none"
             )
     if learner.needs_base_mean:
         raise FewshotError(
@@ -346,7 +351,7 @@ def describe_backbone(config: DictConfig) -> str:
 def describe_learner(config: DictConfig) -> str:
     """What a row says under `learner`: the learner, and what made new tasks in its training."""
     text = describe(config.learner)
-    return f"{text} with {describe(config.task_augmentation)}" if config.get("task_augmentation") else text
+    return f"{text} with {describe(config.task_augmentation)}" if makes_new_tasks(config) else text
 
 
 def describe_head(node: DictConfig) -> str:
@@ -381,9 +386,9 @@ def _same(default: object, value: object) -> bool:
 def numbers_only(config: DictConfig) -> dict:
     """The part of a configuration that decides the numbers of a run, as plain JSON."""
     content = {key: value for key, value in plain(config).items() if key not in _NOT_NUMBERS}
-    # Runs without it are the experiments that they were before there was any.
-    if content.get("task_augmentation", ...) is None:
-        del content["task_augmentation"]
+    if not makes_new_tasks(config):
+        # Such runs are the experiments that they were before there was any task augmentation.
+        content.pop("task_augmentation", None)
     taken = parts_of_learner(config)
     content = {key: value for key, value in content.items() if key not in ("loss", "classifier") or key in taken}
     content["data"] = {
@@ -418,7 +423,7 @@ def run_name(config: DictConfig) -> str:
     parts = [data, describe(config.head).partition("(")[0], describe(config.backbone).partition("(")[0]]
     if "learner" in config.learner:
         parts.insert(1, describe(config.learner).partition("(")[0].replace(" ", "-"))
-    if config.get("task_augmentation"):
+    if makes_new_tasks(config):
         parts.append(describe(config.task_augmentation).partition("(")[0])
     return "-".join([*parts, f"{train.way}w{train.shot_text.replace(',', '+')}s"])
 

@@ -1,7 +1,7 @@
 """Mixup within a task, at a layer of the backbone (MetaMix, Yao et al., 2021)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -28,8 +28,7 @@ class QueryMix(Mix):
 
     def terms(self, features: Episodes) -> Terms:
         """The features under the own labels and under the others'."""
-        other = Episodes(features.support, features.support_labels, features.query, self.other_labels, features.classes)
-        return ((self.factor, features), (1 - self.factor, other))
+        return ((self.factor, features), (1 - self.factor, replace(features, query_labels=self.other_labels)))
 
 
 class TaskMixup(ChangedTasks):

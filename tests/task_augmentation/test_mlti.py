@@ -12,6 +12,7 @@ from fewshot.episodes.prototypes import prototypes
 from fewshot.errors import FewshotError
 from fewshot.heads.linear import LinearHead
 from fewshot.learners.gradient.maml import MAML
+from fewshot.learners.gradient.reptile import Reptile
 from fewshot.learners.metric_learner import MetricLearner
 from fewshot.losses.cross_entropy import CrossEntropy
 from fewshot.task_augmentation.augmentation import fresh_rng
@@ -254,6 +255,7 @@ def maml_of(augmentation=None, seed=0, **options):
 HOW = [
     {"tasks": "loop"},
     {"tasks": "vmap", "tasks_per_chunk": 2},
+    {"tasks": "loop", "norm": "support_plus_one"},
     {"adapts": "head"},
     {"adapts": "head", "norm": "running"},
     {"tasks": "loop", "norm": "transductive", "first_order": True},
@@ -269,6 +271,23 @@ def test_maml_with_a_share_of_one_is_plain_maml(options, level):
     torch.testing.assert_close(plain[0].total, mixed[0].total, rtol=1e-12, atol=1e-12)
     for name, value in plain[1].items():
         torch.testing.assert_close(value, mixed[1][name], rtol=1e-9, atol=1e-12)
+
+
+def reptile_of(augmentation=None):
+    torch.manual_seed(0)
+    backbone = conv4()
+    learner = MetricLearner(backbone, LinearHead(backbone.feature_size, 4), CrossEntropy(), augmentation)
+    return Reptile(learner, steps=2).double()
+
+
+def test_reptile_trains_on_mixed_images():
+    episodes = tasks()
+    plain = gradients(reptile_of(), episodes)
+    whole = gradients(reptile_of(Fixed(1.0, input="linear", cross=1.0)), episodes)
+    assert torch.equal(plain[0].total, whole[0].total)
+    assert not torch.equal(plain[0].total, gradients(reptile_of(MLTI()), episodes)[0].total)
+    with pytest.raises(FewshotError, match=r"Reptile changes tasks at the images alone, not at levels \[1\]"):
+        reptile_of(MLTI(levels=[1]))
 
 
 @pytest.mark.parametrize("level", [0, 2])
