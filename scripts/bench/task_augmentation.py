@@ -1,6 +1,6 @@
 """Training steps per second with each task augmentation and without, on random images; the ways take turns.
 
-    python scripts/bench/task_augmentation.py [--size 28] [--tasks 4] [--shot 1] [--rounds 7] [--maml]
+    python scripts/bench/task_augmentation.py [--size 28] [--tasks 4] [--shot 1] [--rounds 5] [--maml]
 
 The ratio beside the first line's is what a step costs more.
 """
@@ -29,7 +29,7 @@ from fewshot.task_augmentation.task_mixup import TaskMixup
 sys.path.insert(0, str(Path(__file__).parent))
 from rounds import interleaved, report
 
-_STEPS = 3
+_STEPS = 1
 WAYS = {
     "none": lambda: None,
     "mlti, CutMix of images": lambda: MLTI(),
@@ -71,7 +71,7 @@ def steps_of(learner: Learner, episodes: Episodes):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name, default in (("size", 28), ("tasks", 4), ("shot", 1), ("query", 15), ("rounds", 7), ("threads", 1)):
+    for name, default in (("size", 28), ("tasks", 4), ("shot", 1), ("query", 15), ("rounds", 5), ("threads", 1)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--maml", action="store_true")
     parser.add_argument("--device", default="cpu")
