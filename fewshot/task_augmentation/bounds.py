@@ -1,7 +1,9 @@
 """Boxes carried through the blocks of a network: how far maps can move when pixels do."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import singledispatch
+from itertools import groupby
 
 import torch
 from jaxtyping import Float
@@ -16,6 +18,7 @@ class Box:
     """All maps between `point - below` and `point + above`.
 
     The distances are carried instead of the bounds, so that bounds never cross and a box without width stays one to the bit.
+    As long as they are the same for all images they may be those of one, and as long as `below` is `above` they are carried once.
 
     Args:
         point: the map of the image itself.
@@ -24,8 +27,8 @@ class Box:
     """
 
     point: Float[Tensor, "n ..."]
-    above: Float[Tensor, "n ..."]
-    below: Float[Tensor, "n ..."]
+    above: Float[Tensor, "m ..."]
+    below: Float[Tensor, "m ..."]
 
     @property
     def upper(self) -> Tensor:
@@ -37,7 +40,9 @@ class Box:
 
     def __add__(self, other: "Box") -> "Box":
         """The box of all sums."""
-        return Box(self.point + other.point, self.above + other.above, self.below + other.below)
+        above = self.above + other.above
+        even = self.below is self.above and other.below is other.above
+        return Box(self.point + other.point, above, above if even else self.below + other.below)
 
 
 @singledispatch
@@ -61,8 +66,12 @@ def through(module: nn.Module, box: Box) -> Box:
 
 @through.register
 def _(module: nn.Sequential, box: Box) -> Box:
-    for part in module:
-        box = through(part, box)
+    for monotone, parts in groupby(module, lambda part: isinstance(part, _MONOTONE)):
+        if monotone:
+            box = _monotone(parts, box)
+        else:
+            for part in parts:
+                box = through(part, box)
     return box
 
 
@@ -71,13 +80,22 @@ def _(module: nn.Identity, box: Box) -> Box:
     return box
 
 
+_MONOTONE = (nn.ReLU, nn.LeakyReLU, nn.MaxPool2d)
+
+
 @through.register(nn.ReLU)
 @through.register(nn.LeakyReLU)
 @through.register(nn.MaxPool2d)
-def _monotone(module: nn.Module, box: Box) -> Box:
-    upper, lower = module(box.upper), module(box.lower)
-    # Last, for it may be done in place.
-    point = module(box.point)
+def _(module: nn.Module, box: Box) -> Box:
+    return _monotone([module], box)
+
+
+def _monotone(modules: Iterable[nn.Module], box: Box) -> Box:
+    """Bounds go through monotone modules as images do, all of them in one go."""
+    upper, point, lower = box.upper, box.point, box.lower
+    for module in modules:
+        # The point last, for it may be done in place and is the network's own.
+        upper, lower, point = module(upper), module(lower), module(point)
     return Box(point, upper - point, point - lower)
 
 
@@ -99,6 +117,9 @@ def _(module: nn.Linear, box: Box) -> Box:
 
 def _affine(module: nn.Module, apply, box: Box) -> Box:
     """The middle of the box, seen from the point, goes through the weights, half its width through their sizes."""
+    if box.below is box.above:
+        radius = apply(module.weight.abs(), box.above)
+        return Box(module(box.point), radius, radius)
     middle = apply(module.weight, (box.above - box.below) / 2)
     radius = apply(module.weight.abs(), (box.above + box.below) / 2)
     # Never negative but for rounding.
@@ -117,6 +138,9 @@ def _(module: nn.BatchNorm2d, box: Box) -> Box:
     scale = (variance + module.eps).rsqrt()
     scale = (scale if module.weight is None else scale * module.weight).to(box.point.dtype)[:, None, None]
     point = module(box.point)
+    if box.below is box.above:
+        reach = scale.abs() * box.above
+        return Box(point, reach, reach)
     up, down = scale.clamp_min(0), (-scale).clamp_min(0)
     return Box(point, up * box.above + down * box.below, up * box.below + down * box.above)
 
@@ -128,4 +152,5 @@ def _dropped(module: nn.Module, box: Box) -> Box:
     if not module.training:
         return box
     kept = module(torch.ones_like(box.point))
-    return Box(box.point * kept, box.above * kept, box.below * kept)
+    above = box.above * kept
+    return Box(box.point * kept, above, above if box.below is box.above else box.below * kept)

@@ -109,7 +109,8 @@ class IntervalBounds(TaskAugmentation):
         """Image episodes to features of the tasks and of those in between, with the losses of their bounds."""
         (blocks,) = self.levels
         items = torch.cat([episodes.support.flatten(0, 1), episodes.query.flatten(0, 1)])
-        width = (self.reach * self.pixel.to(items.dtype)).expand_as(items)
+        # The same around every image.
+        width = (self.reach * self.pixel.to(items.dtype)).expand_as(items[:1])
         self.episodes_trained += len(episodes) * _processes()
         box = self._bounds(backbone, Box(items, width, width))
         features = _episodes_of(backbone.forward_from(blocks, box.point), episodes)

@@ -143,6 +143,21 @@ def test_uneven_boxes_are_those_of_the_middle_and_half_the_width():
     torch.testing.assert_close(found.lower, module(middle) - radius)
 
 
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("training", [False, True])
+def test_a_box_that_is_the_same_for_all_images_may_be_carried_once(name, training):
+    network, x = BACKBONES[name]().train(training), random(4, 2, 16, 16)
+    width = torch.full_like(x[:1], 0.03)
+    full, once = box_of(x, 0.03), Box(x, width, width)
+    for block in network.blocks:
+        full, once = through(block, full), through(block, once)
+        for part in ("point", "above", "below"):
+            torch.testing.assert_close(getattr(full, part), getattr(once, part))
+        if not training:
+            # An uneven box has its own way through the next block.
+            assert bool((full.above != full.below).any())
+
+
 def test_positive_weights_carry_the_upper_bound_as_an_image():
     module, x = nn.Conv2d(2, 3, 1).double(), random(1, 2, 4, 4)
     module.weight.data.abs_()
