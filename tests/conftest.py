@@ -18,6 +18,7 @@ _SHAPED = [
     "learners",
     "losses",
     "semantics",
+    "task_augmentation",
 ]
 _hook = install_import_hook([f"fewshot.{room}" for room in _SHAPED], "beartype.beartype")
 

@@ -15,7 +15,7 @@ class Staged(nn.Module):
 
     blocks: Sequence[nn.Module]
 
-    def pooled(self, last: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
+    def pooled(self, last: Float[Tensor, "n ..."]) -> Float[Tensor, "n d"]:
         """The last map to features."""
         raise NotImplementedError(f"{type(self).__name__} must define pooled")
 
@@ -32,13 +32,13 @@ class Staged(nn.Module):
             maps.append(images)
         return maps
 
-    def forward_to(self, level: int, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d _ _"]:
+    def forward_to(self, level: int, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n ..."]:
         """The map at a level, 0 to `levels`; at 0 the images as they are."""
         for block in self.blocks[:level]:
             images = block(images)
         return images
 
-    def forward_from(self, level: int, hidden: Float[Tensor, "n c _ _"]) -> Float[Tensor, "n d"]:
+    def forward_from(self, level: int, hidden: Float[Tensor, "n ..."]) -> Float[Tensor, "n d"]:
         """The features of maps at a level: `forward_from(l, forward_to(l, x))` is `forward(x)`."""
         for block in self.blocks[level:]:
             hidden = block(hidden)

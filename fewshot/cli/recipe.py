@@ -25,6 +25,7 @@ from fewshot.instantiation import accepted, make
 from fewshot.learners.learner import Learner
 from fewshot.losses.cross_entropy import CrossEntropy
 from fewshot.losses.mean_squared_error import MeanSquaredError
+from fewshot.losses.proxies import ProxyLoss
 from fewshot.poolings.pooled import Pooled, stage_shapes
 from fewshot.resources import conf_folder
 
@@ -34,7 +35,7 @@ _NOT_NUMBERS = (
     "diagnostics",
 )
 # What every run had before it could be chosen: experiments of then are the same as those without.
-_USUAL_DATA = (("test", None), ("train", "train"))
+_USUAL_DATA = (("test", None), ("train", "train"), ("base_classes", None))
 _USUAL_AUGMENT = (("vertical_flip", False), ("jitter", 1.0), ("grey", 0.0), ("dropout", 0.0), ("erase_value", None))
 # What a test takes from the checkpoint alone: typed anew it would put words into the row that are not true.
 _OF_TRAINING = (
@@ -45,6 +46,8 @@ _OF_TRAINING = (
     "training",
     "augment",
     "data.train",
+    "task_augmentation",
+    "data.base_classes",
     "episodes.train",
     "episodes.val",
     "classifier",
@@ -81,7 +84,12 @@ def check_seed(seed: object) -> None:
 def make_protocol(config: DictConfig, part: str) -> Protocol:
     """The protocol of `episodes.train`, `episodes.val` or `episodes.test`; that of `episodes=unlabelled` has views."""
     node = config.episodes[part]
-    return typed(ViewProtocol if "augment_support" in node else Protocol, node, f"episodes.{part}")
+    protocol = typed(ViewProtocol if "augment_support" in node else Protocol, node, f"episodes.{part}")
+    if protocol.pool is not None and part != "train":
+        raise FewshotError(
+            f"episodes.{part}.pool={protocol.pool}; a pool is for training: tests count each episode once, leave it out"
+        )
+    return protocol
 
 
 def trains_on_images(config: DictConfig) -> bool:
@@ -130,6 +138,8 @@ def make_learner(config: DictConfig, bank: Bank, classes: int | None = None) -> 
         maker = {"loss": make_loss, "head": make_head}.get(name)
         parts[name] = maker(node, known) if maker else make(node, name, **accepted(node, known))
     parts |= accepted(config.learner, {"mean": bank.mean, "std": bank.std})
+    if makes_new_tasks(config):
+        parts["task_augmentation"] = _make_task_augmentation(config, bank)
     learner = _compose(config.learner, "learner", parts, known)
     if not isinstance(learner, Learner):
         raise FewshotError(f"learner: {config.learner._target_} made a {type(learner).__name__}, expected a Learner")
@@ -138,10 +148,29 @@ def make_learner(config: DictConfig, bank: Bank, classes: int | None = None) -> 
 
 def parts_of_learner(config: DictConfig) -> list[str]:
     """Which of head, loss and classifier the learner takes, or the one that it wraps."""
-    node, names = config.learner, ("head", "loss", "classifier")
+    return list(accepted(_innermost(config.learner), dict.fromkeys(("head", "loss", "classifier"))))
+
+
+def _innermost(node: DictConfig) -> DictConfig:
+    """The learner that others are wrapped around."""
     while "learner" in node:
         node = node.learner
-    return list(accepted(node, dict.fromkeys(names)))
+    return node
+
+
+def makes_new_tasks(config: DictConfig) -> bool:
+    """Whether there is a task augmentation; configurations of old checkpoints do not have the key."""
+    return bool((config.get("task_augmentation") or {}).get("_target_"))
+
+
+def _make_task_augmentation(config: DictConfig, bank: Bank) -> nn.Module:
+    """Told, if it asks, the `std` that images were divided by and the `training_episodes` of the whole run."""
+    node, inner = config.task_augmentation, _innermost(config.learner)
+    if not accepted(inner, {"task_augmentation": None}):
+        name = str(inner._target_).rpartition(".")[2]
+        raise FewshotError(f"task_augmentation: {name} takes none; use learner=metric or maml, or leave it out")
+    known = {"std": bank.std, "training_episodes": make_protocol(config, "train").episodes}
+    return make(node, "task_augmentation", **accepted(node, known))
 
 
 def _compose(node: DictConfig, where: str, parts: dict[str, object], known: dict) -> object:
@@ -180,11 +209,19 @@ def check_views(protocol: Protocol, augment: Augment, bank: Bank, classifies: bo
         )
 
 
-def check_trainable(learner: Learner) -> None:
-    """Raise a FewshotError if episodes cannot train this learner's backbone through its head."""
+def check_trainable(learner: Learner, tasks: int) -> None:
+    """Raise a FewshotError if steps of so many tasks cannot train this learner's backbone through its head."""
     head, loss = getattr(learner, "head", None), getattr(learner, "loss", None)
     if loss is None or head is None:
         return
+    new_tasks = getattr(learner, "task_augmentation", None)
+    if new_tasks is not None:
+        new_tasks.check(learner.backbone, tasks)
+        if not new_tasks.keeps_classes and any(isinstance(part, ProxyLoss) for part in loss.modules()):
+            raise FewshotError(
+                f"{type(new_tasks).__name__} makes classes that are no base classes, of which this loss has proxies; use "
+                f"another loss, or task_augmentation=none"
+            )
     if learner.needs_base_mean:
         raise FewshotError(
             "cl2n features need the mean of the base classes, which episodic training does not know before its end; use l2n, "
@@ -210,6 +247,10 @@ def check_frozen(config: DictConfig, learner: Learner, pretraining: str) -> None
     if changes != "image_augment":
         raise FewshotError(
             f"training.frozen_backbone=true embeds each image once, as it is; leave out augment={changes}"
+        )
+    if makes_new_tasks(config):
+        raise FewshotError(
+            "training.frozen_backbone=true embeds each image once, and new tasks are made of images; leave out task_augmentation"
         )
 
 
@@ -311,6 +352,12 @@ def describe_backbone(config: DictConfig) -> str:
     return ", ".join(describe(part) for part in parts)
 
 
+def describe_learner(config: DictConfig) -> str:
+    """What a row says under `learner`: the learner, and what made new tasks in its training."""
+    text = describe(config.learner)
+    return f"{text} with {describe(config.task_augmentation)}" if makes_new_tasks(config) else text
+
+
 def describe_head(node: DictConfig) -> str:
     """What a row says under `head`; features as they are need not be said."""
     return describe(
@@ -343,6 +390,9 @@ def _same(default: object, value: object) -> bool:
 def numbers_only(config: DictConfig) -> dict:
     """The part of a configuration that decides the numbers of a run, as plain JSON."""
     content = {key: value for key, value in plain(config).items() if key not in _NOT_NUMBERS}
+    if not makes_new_tasks(config):
+        # Such runs are the experiments that they were before there was any task augmentation.
+        content.pop("task_augmentation", None)
     taken = parts_of_learner(config)
     content = {key: value for key, value in content.items() if key not in ("loss", "classifier") or key in taken}
     # What changes nothing where it is not used leaves hashes as they were before it existed.
@@ -362,6 +412,8 @@ def numbers_only(config: DictConfig) -> dict:
         content["semantics"] = {key: value for key, value in content["semantics"].items() if key != "cache"}
     else:
         content.pop("semantics", None)
+    train = content["episodes"]["train"]
+    content["episodes"]["train"] = {key: value for key, value in train.items() if key != "pool" or value is not None}
     return content
 
 
@@ -380,6 +432,8 @@ def run_name(config: DictConfig) -> str:
     parts = [data, describe(config.head).partition("(")[0], describe(config.backbone).partition("(")[0]]
     if "learner" in config.learner:
         parts.insert(1, describe(config.learner).partition("(")[0].replace(" ", "-"))
+    if makes_new_tasks(config):
+        parts.append(describe(config.task_augmentation).partition("(")[0])
     return "-".join([*parts, f"{train.way}w{train.shot_text.replace(',', '+')}s"])
 
 

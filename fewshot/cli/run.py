@@ -160,7 +160,7 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
         if settings.frozen_backbone:
             freeze_backbone(learner)
             recipe.check_frozen(config, learner, pretraining)
-        recipe.check_trainable(learner)
+        recipe.check_trainable(learner, settings.tasks_per_step // fabric.world_size)
         for split, bank in banks.items():
             if split == "val" or not classifies:
                 check_tasks(learner, bank, protocols[split])
@@ -386,7 +386,7 @@ def _row(
         backbone=recipe.describe_backbone(config),
         pretraining=_with_leak(pretraining, found.data),
         side_information=joined(found.side_information, informed, "training"),
-        learner=recipe.describe(config.learner),
+        learner=recipe.describe_learner(config),
         head=head,
         loss=recipe.describe_training(config),
         transductive=found.transductive,

@@ -6,7 +6,9 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
 
 from fewshot.cli.data_progress import progress_bars
+from fewshot.cli.typed import plain
 from fewshot.data.bank import Bank
+from fewshot.data.base_classes import with_base_classes
 from fewshot.data.catalog import dataset_names, open_dataset
 from fewshot.data.dataset import DataSet
 from fewshot.data.folder import ImageFolder
@@ -33,7 +35,7 @@ def open_training_banks(
     is a bank of that name too, which `train` then lacks.
 
     Args:
-        data: the configuration of the data; `data.train` names the split to train on.
+        data: the configuration of the data; `data.train` names the split to train on, `data.base_classes` some of its classes.
         dataset: whose.
         protocols: `train` and `val`.
         classifies: whether a classifier is trained.
@@ -42,6 +44,9 @@ def open_training_banks(
     """
     split, unlabelled = str(data.get("train", "train")), isinstance(protocols["train"], ViewProtocol)
     banks = {"train": _open(dataset, split, console)}
+    base_classes = plain(data.get("base_classes"), "data.base_classes")
+    if base_classes is not None:
+        banks["train"] = with_base_classes(banks["train"], base_classes, dataset.name)
     if held_out:
         banks["train"], banks["held_out"] = hold_out(banks["train"], held_out)
     if unlabelled:

@@ -46,8 +46,9 @@ def made_dataset(config: DictConfig) -> DataSet:
     Raises:
         FewshotError: it cannot be made, or is none.
     """
-    # `data.test` names other data sets and `data.train` a split; no data set takes them.
-    dataset = make(OmegaConf.masked_copy(config, [key for key in config if key not in ("test", "train")]), "data")
+    # What is done with a data set is not for the data set to know.
+    own = [key for key in config if key not in ("test", "train", "base_classes")]
+    dataset = make(OmegaConf.masked_copy(config, own), "data")
     if not isinstance(dataset, DataSet):
         raise FewshotError(f"data: {config._target_} made a {type(dataset).__name__}, expected a DataSet")
     return dataset

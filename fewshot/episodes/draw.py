@@ -4,6 +4,8 @@ Every function works on many rows at once and is exact: uniform over what it say
 number of rows drawn together.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from scipy.special import gammaincinv
 
@@ -83,3 +85,13 @@ def dirichlet_counts(u: np.ndarray, alpha: float, total: int, caps: np.ndarray) 
         counts += np.minimum(more, caps - counts)
         left = total - counts.sum(axis=1)
     return counts
+
+
+# The order of an epoch is asked for at each of its batches.
+@lru_cache(maxsize=4)
+def order_of_epoch(n: int, seed: int, epoch: int) -> np.ndarray:
+    """The numbers of `range(n)` in an order that depends on the seed and the epoch alone; nobody may write into it."""
+    words = np.random.Philox(key=(seed << 64) + epoch).random_raw(n)
+    order = np.argsort(words, kind="stable")
+    order.flags.writeable = False
+    return order

@@ -7,6 +7,7 @@ import torch
 
 from fewshot.augment.pixels import Augment, gather_images, training_images
 from fewshot.data.bank import Bank
+from fewshot.episodes.draw import order_of_epoch
 from fewshot.episodes.episodes import Episodes
 from fewshot.errors import FewshotError
 
@@ -66,7 +67,7 @@ class ImageSampler:
         parts = []
         while count > 0:
             epoch, place = divmod(start, n)
-            part = _order(n, self.protocol.seed, epoch)[place : place + count]
+            part = order_of_epoch(n, self.protocol.seed, epoch)[place : place + count]
             parts.append(part)
             start, count = start + len(part), count - len(part)
         return np.concatenate(parts)
@@ -84,17 +85,3 @@ class ImageSampler:
             images = training_images(*pixels, self.augment, seed, channels_last=self.channels_last)
         labels = bank.labels[index][None]
         return Episodes(images.new_zeros(1, 0, *images.shape[1:]), labels[:, :0], images[None], labels, self.classes)
-
-
-# The order of an epoch is asked for at each of its batches.
-_known: dict[tuple[int, int, int], np.ndarray] = {}
-
-
-def _order(n: int, seed: int, epoch: int) -> np.ndarray:
-    key = (n, seed, epoch)
-    if key not in _known:
-        if len(_known) > 3:
-            _known.clear()
-        words = np.random.Philox(key=(seed << 64) + epoch).random_raw(n)
-        _known[key] = np.argsort(words, kind="stable")
-    return _known[key]

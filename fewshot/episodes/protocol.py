@@ -19,6 +19,8 @@ class Protocol:
             of the `way * query` query items from a symmetric Dirichlet(alpha) in each episode.
         episodes: how many episodes are drawn.
         seed: chooses the stream of episodes.
+        pool: None, or how many different episodes there are: the first so many of the stream, again and again, from the
+            second time on in another order each time. For training on few tasks.
 
     Raises:
         FewshotError: a value is of the wrong type or out of range.
@@ -30,6 +32,7 @@ class Protocol:
     dirichlet: float | None = None
     episodes: int = 1000
     seed: int = 0
+    pool: int | None = None
 
     def __post_init__(self):
         for name, least in (("way", 2), ("query", 1), ("episodes", 1), ("seed", 0)):
@@ -48,6 +51,9 @@ class Protocol:
             if len(shot) != self.way:
                 raise FewshotError(f"shot={list(shot)} has {len(shot)} numbers for way={self.way}; give one per class")
             object.__setattr__(self, "shot", tuple(int(value) for value in shot))
+        if self.pool is not None:
+            _check_integer("pool", self.pool, 1)
+            object.__setattr__(self, "pool", int(self.pool))
         if self.dirichlet is not None:
             if isinstance(self.dirichlet, bool) or not isinstance(self.dirichlet, Real) or not self.dirichlet > 0:
                 raise FewshotError(f"dirichlet={self.dirichlet!r}; expected null or a positive number such as 2.0")
@@ -80,11 +86,12 @@ class Protocol:
 
     def __str__(self) -> str:
         uneven = "" if self.dirichlet is None else f" {self.imbalance}"
-        return f"{self.way}-way {self.shot_text}-shot {self.query}-query{uneven}"
+        few = "" if self.pool is None else f", {self.pool} tasks"
+        return f"{self.way}-way {self.shot_text}-shot {self.query}-query{uneven}{few}"
 
     def as_dict(self) -> dict:
-        """The fields as plain JSON values."""
-        fields = asdict(self)
+        """The fields as plain JSON values; a pool only where there is one."""
+        fields = {name: value for name, value in asdict(self).items() if name != "pool" or value is not None}
         return fields | {"shot": self.shot if isinstance(self.shot, int) else list(self.shot)}
 
 

@@ -9,7 +9,7 @@ import torch
 
 from fewshot.augment.pixels import Augment, gather_images, training_images
 from fewshot.data.bank import Bank
-from fewshot.episodes.draw import dirichlet_counts, distinct, distinct_width, uniforms
+from fewshot.episodes.draw import dirichlet_counts, distinct, distinct_width, order_of_epoch, uniforms
 from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.protocol import Protocol
 from fewshot.errors import FewshotError
@@ -33,7 +33,7 @@ class EpisodeIndices:
     query: np.ndarray
     query_labels: np.ndarray
 
-    def __getitem__(self, rows: slice) -> "EpisodeIndices":
+    def __getitem__(self, rows: slice | np.ndarray) -> "EpisodeIndices":
         return EpisodeIndices(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
     def sha256(self) -> str:
@@ -71,7 +71,7 @@ class EpisodeSampler:
         self.augment, self.channels_last = augment, channels_last
         self._counts, self._offsets = bank.counts.numpy(), bank.offsets.numpy()
         _check_fit(bank, protocol)
-        fields = {k: v for k, v in protocol.as_dict().items() if k != "episodes"}
+        fields = {k: v for k, v in protocol.as_dict().items() if k not in ("episodes", "pool")}
         self._key = int.from_bytes(hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).digest()[:16], "little")
         self._smallest, largest = int(self._counts.min()), int(self._counts.max())
         n, shots = protocol.way, np.array(protocol.shots)
@@ -84,9 +84,24 @@ class EpisodeSampler:
             "order": protocol.query_size,
         }
         self._block: tuple[int, EpisodeIndices] | None = None
+        self._pool: EpisodeIndices | None = None
 
     def indices(self, start: int, count: int) -> EpisodeIndices:
         """Episodes `start..start+count` as indices into the bank."""
+        if self.protocol.pool is None:
+            return self._stream(start, count)
+        if self._pool is None:
+            self._pool = self._stream(0, self.protocol.pool)
+        numbers = np.arange(start, start + count)
+        return self._pool[np.array([self._place(number) for number in numbers.tolist()])]
+
+    def _place(self, number: int) -> int:
+        """Which episode of the pool comes as the one of a number."""
+        size = self.protocol.pool
+        turn, place = divmod(number, size)
+        return int(order_of_epoch(size, self.protocol.seed, turn)[place]) if turn else place
+
+    def _stream(self, start: int, count: int) -> EpisodeIndices:
         rows = max(1, 2**22 // sum(self._widths.values()))
         if count > rows:
             parts = [self._draw(s, min(rows, start + count - s)) for s in range(start, start + count, rows)]

@@ -30,7 +30,7 @@ class ViewProtocol(Protocol):
         seed: chooses the stream of episodes.
 
     Raises:
-        FewshotError: a value out of range, uneven shots, or uneven queries.
+        FewshotError: a value out of range, uneven shots, uneven queries, or a pool.
 
     Source: Medina et al., Self-Supervised Prototypical Transfer Learning for Few-Shot Classification, 2020, algorithm 1.
     """
@@ -46,6 +46,8 @@ class ViewProtocol(Protocol):
             raise FewshotError(
                 "episodes without labels have as many views of each image; give shot as one number and leave dirichlet out"
             )
+        if self.pool is not None:
+            raise FewshotError(f"pool={self.pool}; episodes without labels are of all images, leave it out")
 
     def __str__(self) -> str:
         plain = "augmented" if self.augment_support else "plain"

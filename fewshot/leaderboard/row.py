@@ -22,7 +22,7 @@ class Row:
             `imagenet1k (leaks novel classes)` keeps the row apart from those that saw no test class.
         side_information: what was known of classes beside images, in training or in the test, such as the name of a text
             encoder and its prompt, or `none`; rows with and without it are kept apart.
-        learner: what was trained and scored, written as `backbone`.
+        learner: what was trained and scored, written as `backbone`; behind `with` what made new tasks in training.
         head: features to scores, written as `backbone`.
         loss: what training minimised, written as `backbone`.
         transductive: whether the queries of an episode were used jointly.

@@ -79,6 +79,13 @@ class FeatureLearner(Learner):
         # The items of an embedded bank are features already.
         return images if images.dim() == 2 else self.backbone(images)
 
+    def embed_mixed(
+        self, pairs: Float[Tensor, "n 2 c h w"], level: int, share: Float[Tensor, ""]
+    ) -> Float[Tensor, "n d"]:
+        """Features of `share` of the first image's map at a level of the backbone and the rest of the second's."""
+        own, other = (self.backbone.forward_to(level, images) for images in pairs.unbind(1))
+        return self.backbone.forward_from(level, share * own + (1 - share) * other)
+
     def predict_features(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
         return self.head(episodes)
 

@@ -1,13 +1,12 @@
 """`MetricLearner`: a backbone, a head and a loss."""
 
-from collections.abc import Callable
-
 import torch
 from torch import nn
 
 from fewshot.episodes.episodes import Episodes
 from fewshot.learners.feature_learner import FeatureLearner
 from fewshot.learners.learner import TrainingLoss
+from fewshot.task_augmentation.augmentation import TaskAugmentation, fresh_rng
 
 
 class MetricLearner(FeatureLearner):
@@ -20,7 +19,10 @@ class MetricLearner(FeatureLearner):
         backbone: images `[n, c, h, w]` to features `[n, d]`.
         head: episodes of features to logits `[B, Q, N]`; `head.transductive` says whether queries are used jointly.
         loss: episodes of features and logits to a `LossValue`.
-        task_augmentation: optional, episodes of features to episodes of features, in training only.
+        task_augmentation: optional, makes other tasks of those of a step, in training only.
+
+    Raises:
+        FewshotError: a task augmentation that needs another backbone.
     """
 
     def __init__(
@@ -28,16 +30,17 @@ class MetricLearner(FeatureLearner):
         backbone: nn.Module,
         head: nn.Module,
         loss: nn.Module,
-        task_augmentation: Callable[[Episodes], Episodes] | None = None,
+        task_augmentation: TaskAugmentation | None = None,
     ):
         super().__init__(backbone, head)
         self.loss, self.task_augmentation = loss, task_augmentation
+        if task_augmentation is not None:
+            task_augmentation.check(backbone)
 
     def training_loss(self, episodes: Episodes) -> TrainingLoss:
-        features = episodes.map(self.embed)
-        if self.task_augmentation is not None:
-            features = self.task_augmentation(features)
-        return self.loss_of_features(features)
+        if self.task_augmentation is None:
+            return self.loss_of_features(episodes.map(self.embed))
+        return self.task_augmentation(episodes, self.backbone, fresh_rng()).loss(self.loss_of_features)
 
     def loss_of_features(self, features: Episodes) -> TrainingLoss:
         # Distances are differences of large numbers, and solvers need all digits: 16 bits are for the backbone.

@@ -14,7 +14,7 @@ PAGES = {path.relative_to(DOCS): path.read_text(encoding="utf-8") for path in DO
 TABLE = {line.split("|")[1].strip(): line for line in PAGES[Path("index.md")].splitlines() if line.startswith("| ")}
 
 
-@pytest.mark.parametrize("part", ["head", "loss", "learner", "backbone", "pooling", "augment"])
+@pytest.mark.parametrize("part", ["head", "loss", "learner", "backbone", "pooling", "augment", "task_augmentation"])
 def test_the_overview_names_every_choice(part):
     rows = [TABLE["head"], TABLE["transductive head"], TABLE["head of attributes"]] if part == "head" else [TABLE[part]]
     named = set(re.findall(r"`(\w+)`", " ".join(rows)))

@@ -12,12 +12,17 @@ from fewshot.learners.feature_learner import FeatureLearner
 from fewshot.learners.gradient.inner_loop import Weights
 from fewshot.learners.gradient.task_norm import TaskNorm, with_task_norms
 from fewshot.learners.learner import Learner
+from fewshot.task_augmentation.augmentation import ChangedTasks, TaskAugmentation, TaskChange
 
 NORMS = ("support", "support_plus_one", "transductive", "running")
+# A level of the backbone, and the share of the task itself in what is mixed there, `[B]`; None where nothing is mixed.
+Mixing = tuple[int, Tensor] | None
 
 
 class GradientLearner(Learner):
     """A learner of features, some of whose weights are replaced by a task's own, and its BatchNorms.
+
+    A task augmentation of the learner changes the tasks that are trained on, support and queries alike.
 
     Args:
         learner: backbone, head, and a loss of features.
@@ -26,8 +31,9 @@ class GradientLearner(Learner):
         adapts: `all`, or names of parts such as `head`, `backbone` or `[backbone.blocks.3, head]`.
 
     Raises:
-        FewshotError: an unknown choice, a learner without a loss of features, a part that there is not, or a head that
-            makes its weights for each task and is not adapted.
+        FewshotError: an unknown choice, a learner without a loss of features, a part that there is not, a head that makes
+            its weights for each task and is not adapted, or a task augmentation that is more than other items under the same
+            labels.
     """
 
     def __init__(self, learner: FeatureLearner, norm: str, adapts: str | Sequence[str]):
@@ -40,6 +46,12 @@ class GradientLearner(Learner):
                 f"use a MetricLearner"
             )
         self.learner, self.norm = learner, norm
+        augmentation = self.task_augmentation
+        if augmentation is not None and (not isinstance(augmentation, ChangedTasks) or augmentation.two_labels):
+            raise FewshotError(
+                f"{type(self).__name__} adapts to tasks of one label an item, and {type(augmentation).__name__} makes others; "
+                f"use task_augmentation=mlti or class_rotation, or learner=metric"
+            )
         self.adapted = _names(learner, adapts)
         if getattr(learner.head, "makes_weights", False) and "head.weight" not in self.adapted:
             raise FewshotError(
@@ -69,6 +81,10 @@ class GradientLearner(Learner):
         return getattr(self.learner, "loss", None)
 
     @property
+    def task_augmentation(self) -> TaskAugmentation | None:
+        return getattr(self.learner, "task_augmentation", None)
+
+    @property
     def transductive(self) -> bool:
         return self.learner.transductive or (self.norm == "transductive" and bool(self.norms))
 
@@ -88,17 +104,20 @@ class GradientLearner(Learner):
 
     # One task. Its items are images where the backbone is adapted, features where it is not.
 
-    def _outer(self, weights: Weights, task: Episodes, verb: str):
+    def _outer(self, weights: Weights, task: Episodes, verb: str, mixing: Mixing = None):
         """A verb on the queries of a task, with its weights."""
         by_support = self.norm in ("support", "support_plus_one") and bool(self.norms)
         if not getattr(self.head, "reads_support", True) and not by_support:
             # Neither head nor normalisation looks at the support any more.
             task = task.without_support()
-        return self._call(weights, verb, self._features(weights, task))
+        return self._call(weights, verb, self._features(weights, task, mixing))
 
-    def _features(self, weights: Weights, task: Episodes) -> Episodes:
+    def _features(self, weights: Weights, task: Episodes, mixing: Mixing = None) -> Episodes:
         if not self.adapts_backbone:
             return task
+        if mixing is not None:
+            level, share = mixing
+            return self._embedded(task, lambda pairs: self._call(weights, "embed_mixed", pairs, level, share[0]))
         return self._embedded(task, lambda images: self._call(weights, "embed", self._laid_out(images)))
 
     def _embedded(self, task: Episodes, embed: Callable[[Tensor], Tensor]) -> Episodes:
@@ -146,11 +165,17 @@ class GradientLearner(Learner):
             return images
         return images.as_strided((n, 1, height, width), (height * width, 1, width, 1))
 
-    def _features_of_all(self, episodes: Episodes) -> Episodes:
-        """Features of a batch of tasks by the backbone as it is; BatchNorm of tasks sees them one by one."""
+    def _features_of_all(self, episodes: Episodes, change: TaskChange | None = None) -> Episodes:
+        """Features of a batch of tasks by the backbone as it is, of changed tasks where a change is given."""
+        if change is None:
+            return self._embedded_by_tasks(episodes, self.learner.embed)
+        return change.features(episodes, self.backbone, self._embedded_by_tasks)
+
+    def _embedded_by_tasks(self, episodes: Episodes, embed: Callable[[Tensor], Tensor]) -> Episodes:
+        """BatchNorm of tasks sees them one by one, any other all together."""
         if not self.norms:
-            return episodes.map(self.learner.embed)
-        tasks = [self._embedded(task, self.learner.embed) for task in episodes.split(1)]
+            return episodes.map(embed)
+        tasks = [self._embedded(task, embed) for task in episodes.split(1)]
         return episodes.with_items(torch.cat([t.support for t in tasks]), torch.cat([t.query for t in tasks]))
 
 

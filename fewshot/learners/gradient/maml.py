@@ -11,7 +11,7 @@ from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.support_split import SPLITS, split_support
 from fewshot.errors import FewshotError
 from fewshot.learners.feature_learner import FeatureLearner
-from fewshot.learners.gradient.gradient_learner import GradientLearner
+from fewshot.learners.gradient.gradient_learner import GradientLearner, Mixing
 from fewshot.learners.gradient.inner_loop import (
     Weights,
     autograd_gradient,
@@ -22,6 +22,7 @@ from fewshot.learners.gradient.inner_loop import (
 )
 from fewshot.learners.gradient.inner_rates import InnerRates
 from fewshot.learners.learner import TrainingLoss
+from fewshot.task_augmentation.augmentation import fresh_rng
 
 TASKS = ("auto", "loop", "vmap")
 
@@ -36,6 +37,9 @@ class MAML(GradientLearner):
     With a `LinearHead` and all weights adapted this is MAML; with its head alone ANIL, with its backbone alone BOIL; with
     rates `per_weight` Meta-SGD; with `start=prototypes` Proto-MAML; with `multi_step` and rates `per_layer` the usable parts
     of MAML++. With another head it adapts a metric, or the embedding under a metric's loss.
+
+    Tasks that a task augmentation mixes behind a block are mixed there under the weights of each step, those of the blocks
+    before it too.
 
     Args:
         learner: what is adapted: backbone, head, and a loss of features.
@@ -114,17 +118,23 @@ class MAML(GradientLearner):
         counted = step_weights(self.steps, progress) if self.steps else [1.0]
         self.episodes_trained += len(episodes) * _processes()
         self._look()
-        features = None
+        features, mixing = None, None
+        change = None if self.task_augmentation is None else self.task_augmentation.draw(episodes, fresh_rng())
+        if self.adapts_backbone and change is not None:
+            # Behind a block the maps depend on a task's weights, so pairs of images go with each task.
+            mixing = (change.level, change.share) if change.level else None
+            episodes = change.pairs(episodes) if mixing else change.items(episodes)
         if not self.adapts_backbone:
-            features = self._features_of_all(episodes)
+            features = self._features_of_all(episodes, change)
             # Tasks are differentiated down to their features, the backbone then once for all of them.
             body = set(self.backbone.parameters())
             trained = [p for p in trained if p not in body]
             episodes = features.with_items(*(x.detach().requires_grad_() for x in (features.support, features.query)))
             trained += [episodes.support, episodes.query]
         sums, gradients = None, None
-        for chunk in episodes.split(self._at_a_time(episodes)):
-            found = self._losses(chunk, counted)
+        size = self._at_a_time(episodes)
+        for i, chunk in enumerate(episodes.split(size)):
+            found = self._losses(chunk, counted, mixing and (mixing[0], mixing[1][i * size : (i + 1) * size]))
             share = len(chunk) / len(episodes)
             if torch.is_grad_enabled():
                 slopes = torch.autograd.grad(share * found.total, trained, allow_unused=True, materialize_grads=True)
@@ -137,28 +147,31 @@ class MAML(GradientLearner):
             total = carrying(total, dict(zip(inputs, gradients, strict=True)))
         return TrainingLoss(total, dict(zip(found.parts, parts, strict=True)), accuracy)
 
-    def _losses(self, episodes: Episodes, counted: Sequence[float]) -> TrainingLoss:
+    def _losses(self, episodes: Episodes, counted: Sequence[float], mixing: Mixing) -> TrainingLoss:
         """The mean over a chunk of tasks."""
         if not self._vectorises(episodes):
-            return self._task_loss(episodes, counted, autograd_gradient(not self.first_order))
+            return self._task_loss(episodes, counted, autograd_gradient(not self.first_order), mixing)
+        # Without mixing the shares are not looked at.
+        level, shares = mixing or (0, torch.ones(len(episodes), device=episodes.device))
 
-        def one(*items: Tensor) -> TrainingLoss:
+        def one(share: Tensor, *items: Tensor) -> TrainingLoss:
             gradient = functional_gradient(not self.first_order)
-            return self._task_loss(Episodes(*(x[None] for x in items)), counted, gradient)
+            task = Episodes(*(x[None] for x in items))
+            return self._task_loss(task, counted, gradient, mixing and (level, share[None]))
 
         with self._vectorised():
-            found = torch.vmap(one, randomness="different")(*episodes.tensors())
+            found = torch.vmap(one, randomness="different")(shares, *episodes.tensors())
         parts = {name: value.mean() for name, value in found.parts.items()}
         return TrainingLoss(found.total.mean(), parts, found.accuracy.mean())
 
-    def _task_loss(self, task: Episodes, counted: Sequence[float], gradient) -> TrainingLoss:
-        trail = self._adapted(task, self.steps, gradient)
+    def _task_loss(self, task: Episodes, counted: Sequence[float], gradient, mixing: Mixing) -> TrainingLoss:
+        trail = self._adapted(task, self.steps, gradient, mixing)
         if self.steps:
             next(trail)
         total = 0.0
         for weights, share in zip(trail, counted, strict=True):
             if share:
-                found = self._outer(weights, task, "loss_of_features")
+                found = self._outer(weights, task, "loss_of_features", mixing)
                 total = total + share * found.total
         return TrainingLoss(total, found.parts, found.accuracy)
 
@@ -189,16 +202,16 @@ class MAML(GradientLearner):
 
     # One task. Its items are images where the backbone is adapted, features where it is not.
 
-    def _adapted(self, task: Episodes, steps: int, gradient) -> Iterator[Weights]:
+    def _adapted(self, task: Episodes, steps: int, gradient, mixing: Mixing = None) -> Iterator[Weights]:
         """The weights before and after each step."""
         named = dict(self.learner.named_parameters())
         weights = {name: named[name] for name in self.adapted if name in named}
         if getattr(self.learner.head, "makes_weights", False):
-            began = self.learner.head.start(self._features(weights, task.without_queries()))
+            began = self.learner.head.start(self._features(weights, task.without_queries(), mixing))
             weights |= {f"head.{name}": w[0] for name, w in began.items() if f"head.{name}" in self.adapted}
 
         def loss(weights: Weights) -> Tensor:
-            inner = split_support(self._features(weights, task.without_queries()), self.split)
+            inner = split_support(self._features(weights, task.without_queries(), mixing), self.split)
             if self.inner_loss is None:
                 return self._call(weights, "loss_of_features", inner).total
             return self.inner_loss(inner, self._call(weights, "predict_features", inner)).total

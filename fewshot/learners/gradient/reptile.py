@@ -13,6 +13,7 @@ from fewshot.learners.feature_learner import FeatureLearner
 from fewshot.learners.gradient.gradient_learner import GradientLearner
 from fewshot.learners.gradient.inner_loop import Weights, autograd_gradient, carrying
 from fewshot.learners.learner import TrainingLoss
+from fewshot.task_augmentation.augmentation import fresh_rng
 
 INNER_OPTIMIZERS = ("adam", "sgd")
 _DECAY, _EPSILON = 0.999, 1e-8
@@ -43,7 +44,8 @@ class Reptile(GradientLearner):
         seed: of the mini-batches.
 
     Raises:
-        FewshotError: an unknown choice, a number out of range, or a head that needs a support set.
+        FewshotError: an unknown choice, a number out of range, a head that needs a support set, or a task augmentation
+            behind a block.
 
     Source: Nichol, Achiam and Schulman, On First-Order Meta-Learning Algorithms, 2018, algorithms 1 and 2 and section 6;
     the authors' code for Adam, mini-batches and BatchNorm.
@@ -78,6 +80,11 @@ class Reptile(GradientLearner):
             raise FewshotError(
                 f"Reptile trains on single items, which {type(learner.head).__name__} does not score; use head=linear"
             )
+        if self.task_augmentation is not None and max(self.task_augmentation.levels) > 0:
+            raise FewshotError(
+                f"Reptile changes tasks at the images alone, not at levels {list(self.task_augmentation.levels)}; use "
+                f"task_augmentation.levels=[0]"
+            )
         self.steps, self.test_steps, self.lr, self.optimizer = steps, test_steps, lr, optimizer
         self.batch_size, self.test_batch_size, self.seed = batch_size, test_batch_size, seed
         named = dict(learner.named_parameters())
@@ -91,6 +98,8 @@ class Reptile(GradientLearner):
     def training_loss(self, episodes: Episodes) -> TrainingLoss:
         self._look()
         named = dict(self.learner.named_parameters())
+        if self.task_augmentation is not None:
+            episodes = self.task_augmentation.draw(episodes, fresh_rng()).items(episodes)
         start = {name: named[name].detach() for name in self.adapted}
         if not self.adapts_backbone:
             with torch.no_grad():
