@@ -137,7 +137,7 @@ def test_verify_compares_public_files_with_the_manifest(command, pictures, monke
         (["prepare", "omnigolt"], "did you mean omniglot?"),
         (["prepare", "omniglot", "spilt=lake"], "did you mean split?"),
         (["prepare", "omniglot", "lake"], "expected key=value"),
-        (["verify", "omniglot", "split=mine"], "expected one of vinyals, lake"),
+        (["verify", "omniglot", "split=mine"], "expected one of vinyals, vinyals_upright, lake"),
         (["prepare", "omniglot", "download=false"], "no images_background in"),
         (["prepare", "folder"], "neither train/ val/ test/ folders nor CSVs"),
         (["prepare", "omniglot", "root=[1"], "cannot be read"),
