@@ -71,7 +71,7 @@ def test_help_lists_choices_and_examples(tmp_path):
     assert out.returncode == 0
     for words in (
         "fewshot data=omniglot",
-        "head: adaptable_metric, alpha_tim, bd_cspn, feat",
+        "head: adaptable_metric, alpha_tim, attribute_regression, bd_cspn",
         "resume: false",
         "fewshot-leaderboard show",
     ):
