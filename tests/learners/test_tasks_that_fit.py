@@ -21,6 +21,7 @@ ZERO = Protocol(3, 0, 4, episodes=2)
 class ByAttributes(nn.Module):
     transductive = False
     needs_support = False
+    reads_attributes = True
 
     def __init__(self, attribute_size):
         super().__init__()
