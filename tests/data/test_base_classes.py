@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -68,7 +70,7 @@ def test_a_list_is_filled_up_to_a_number(bank_of):
     sizes = [
         with_base_classes(bank, {"list": "mini_imagenet_s", "number": n}, "mini_imagenet") for n in (12, 25, 38, 64)
     ]
-    for less, more in zip(sizes, sizes[1:], strict=False):
+    for less, more in pairwise(sizes):
         assert set(less.class_names) < set(more.class_names)
     assert set(sizes[0].class_names) == set(small.class_names)
     assert sizes[1].split == "train[mini_imagenet_s and more: 25 of 64 classes, seed 0]"
