@@ -73,7 +73,9 @@ def tune(
     Returns:
         What `tuned.json` holds: the best values, their accuracy, and on what they were chosen.
     """
-    if not isinstance(learner, FeatureLearner):
+    # A learner that adapts its head to each task goes with the head that it was trained with.
+    adapts = bool(trained) and learner.scores_frozen_features and hasattr(learner, "use_head")
+    if not isinstance(learner, FeatureLearner) and not adapts:
         raise FewshotError(f"mode=tune: {type(learner).__name__} scores no frozen features, it has no head to tune")
     values = tuning_values(config, learner.head)
     tried = [dict(zip(values, combination, strict=True)) for combination in itertools.product(*values.values())]

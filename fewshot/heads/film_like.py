@@ -1,6 +1,7 @@
 """A head that compares images with texts of class names: a reconstruction of FILM (Jiang et al., 2023)."""
 
 import math
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -46,6 +47,7 @@ class FilmLikeHead(nn.Module):
 
     transductive = False
     needs_support = False
+    tuned: ClassVar = {"fusion": (0.0, 0.25, 0.5, 0.75, 0.9)}
 
     def __init__(
         self,

@@ -80,3 +80,19 @@ def test_a_frozen_backbone_stays_as_it_was_and_the_rest_is_trained(fewshot, tmp_
     assert (after["learner.head.metric.left"] != 0).any()
     row = json.loads(next((tmp_path / "frozen").glob("*/row.json")).read_text())
     assert row["side_information"] == NAMES
+
+
+def test_the_share_of_prototypes_is_chosen_with_the_trained_weights(fewshot, tmp_path, capsys):
+    assert fewshot(*FILM, "mode=train") == 0
+    best = f"checkpoint={only_run(tmp_path) / 'best.safetensors'}"
+    settings = {"without": (*TRAIN_ONLY, "experiment=debug")}
+    assert fewshot(best, "mode=tune", "output=tuned", **settings) == 0
+    (found,) = (json.loads(path.read_text()) for path in (tmp_path / "tuned").glob("*/tuned.json"))
+    values = next((tmp_path / "tuned").glob("*/tuned.csv")).read_text().splitlines()
+    assert [line.partition(",")[0] for line in values[1:]] == ["0.0", "0.25", "0.5", "0.75", "0.9"]
+    # Validation in training was that of the weights as they are, without prototypes.
+    kept = load_weights(only_run(tmp_path) / "best.safetensors")[1]["val_accuracy"]
+    assert float(values[1].split(",")[1]) == pytest.approx(kept, abs=1e-6)
+    assert found["accuracy"] >= kept
+    assert fewshot(best, "mode=tune", "head=ridge", "output=other", **settings) != 0
+    assert "learner.adapts=head.metric, of which there are no weights" in capsys.readouterr().err

@@ -88,6 +88,10 @@ class GradientLearner(Learner):
     def transductive(self) -> bool:
         return self.learner.transductive or (self.norm == "transductive" and bool(self.norms))
 
+    def use_head(self, head: nn.Module) -> None:
+        """Score with another head from now on, one that has the weights that are adapted."""
+        self.learner.use_head(head)
+
     @property
     def scores_frozen_features(self) -> bool:
         return not self.adapts_backbone and self.norm == "running"
