@@ -50,10 +50,4 @@ for shot in 1 5; do
   again generalised- "mixed-$shot" generalised episodes.test.shot=$shot $(chosen "prior-$shot" +head. ' ' =)
   again generalised- "alone-$shot" generalised episodes.test.shot=$shot +head.prior_shots=0.0
 done
-# Trained with a shot, beside attributes and alone.
-for name in trained-mixed trained-alone; do
-  case $name in *mixed) head="head.learn_scale=true head.learn_weight=true" ;; *) head="head.prior_shots=0.0" ;; esac
-  ls "$out/$name"-????????/row.json >/dev/null 2>&1 ||
-    fewshot experiment=cub/zero_shot init="$init" name=$name $where $five episodes.train.shot=1 episodes.test.shot=1 episodes.val.episodes=300 $head "$@"
-done
 python "$(dirname "$0")/shuffled_attributes.py" "$best" --way 50 5

@@ -19,6 +19,7 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("checkpoint")
 parser.add_argument("--way", type=int, nargs="+", default=[50, 5])
 parser.add_argument("--seeds", type=int, default=10)
+parser.add_argument("--episodes", type=int, default=100)
 parser.add_argument("--threads", type=int, default=1)
 options = parser.parse_args()
 
@@ -30,7 +31,7 @@ learner = make_learner(config, bank, facts["classes"])
 learner.load_state_dict(weights)
 embedded = embed_bank(learner, bank)
 for way in options.way:
-    protocol = replace(make_protocol(config, "test"), way=way, shot=0)
+    protocol = replace(make_protocol(config, "test"), way=way, shot=0, episodes=options.episodes)
     print(f"as they are: {evaluate(learner, bank, protocol, embedded=embedded)}")
     means = []
     for seed in range(options.seeds):
