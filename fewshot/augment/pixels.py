@@ -54,7 +54,7 @@ def training_images(
     index: Tensor,
     mean: tuple[float, ...],
     std: tuple[float, ...],
-    augment: Augment,
+    augment: Augment | None,
     seed: int,
     channels_last: bool = False,
 ) -> Tensor:
@@ -62,9 +62,11 @@ def training_images(
 
     Args:
         items, index, mean, std, channels_last: those of `gather_images`.
-        augment: changes the images.
+        augment: changes the images; None leaves them as they are.
         seed: of its random numbers, which depend on nothing else.
     """
+    if augment is None:
+        return gather_images(items, index, mean, std, channels_last=channels_last)
     plain = (0.0,) * len(mean), (1.0,) * len(std)
     images = gather_images(items, index, *plain, channels_last=channels_last)
     images = augment(images, torch.Generator(items.device).manual_seed(seed))

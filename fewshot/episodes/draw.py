@@ -4,10 +4,46 @@ Every function works on many rows at once and is exact: uniform over what it say
 number of rows drawn together.
 """
 
+import hashlib
+import json
+from collections.abc import Callable, Mapping
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 from scipy.special import gammaincinv
+
+_BLOCK = 128
+
+
+Rows = TypeVar("Rows")
+
+
+def stream_key(fields: Mapping[str, object]) -> int:
+    """The key of `uniforms` for what these fields say, in 128 bits: other fields, other numbers."""
+    digest = hashlib.sha256(json.dumps(dict(fields), sort_keys=True).encode()).digest()
+    return int.from_bytes(digest[:16], "little")
+
+
+class Blocks:
+    """Rows of a draw for those who ask for a few at a time, in order: a block is drawn and slices are cut.
+
+    Args:
+        draw: `(first, how many)` to rows that depend on their numbers alone.
+    """
+
+    def __init__(self, draw: Callable[[int, int], Rows]):
+        self._draw = draw
+        self._kept: tuple[int, Rows] | None = None
+
+    def rows(self, start: int, count: int) -> Rows:
+        """Rows `start..start+count`; nobody may write into them."""
+        block, offset = divmod(start, _BLOCK)
+        if offset + count > _BLOCK:
+            return self._draw(start, count)
+        if self._kept is None or self._kept[0] != block:
+            self._kept = (block, self._draw(block * _BLOCK, _BLOCK))
+        return self._kept[1][offset : offset + count]
 
 
 def uniforms(key: int, start: int, count: int, width: int) -> np.ndarray:

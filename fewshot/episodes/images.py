@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 
-from fewshot.augment.pixels import Augment, gather_images, training_images
+from fewshot.augment.pixels import Augment, training_images
 from fewshot.data.bank import Bank
 from fewshot.episodes.draw import order_of_epoch
 from fewshot.episodes.episodes import Episodes
@@ -77,11 +77,8 @@ class ImageSampler:
         bank = self.bank
         index = torch.from_numpy(self.indices(start, count)).to(bank.device)
         pixels = (bank.items, index, bank.mean, bank.std)
-        if self.augment is None:
-            images = gather_images(*pixels, channels_last=self.channels_last)
-        else:
-            # A seed of its own for each batch: what is drawn does not depend on what was drawn before.
-            seed = (self.protocol.seed << 40) % 2**63 + start
-            images = training_images(*pixels, self.augment, seed, channels_last=self.channels_last)
+        # A seed of its own for each batch: what is drawn does not depend on what was drawn before.
+        seed = (self.protocol.seed << 40) % 2**63 + start
+        images = training_images(*pixels, self.augment, seed, channels_last=self.channels_last)
         labels = bank.labels[index][None]
         return Episodes(images.new_zeros(1, 0, *images.shape[1:]), labels[:, :0], images[None], labels, self.classes)

@@ -1,20 +1,25 @@
 """`EpisodeSampler`: episode i of a bank and a protocol, as a pure function."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from fewshot.augment.pixels import Augment, gather_images, training_images
+from fewshot.augment.pixels import Augment, training_images
 from fewshot.data.bank import Bank
-from fewshot.episodes.draw import dirichlet_counts, distinct, distinct_width, order_of_epoch, uniforms
+from fewshot.episodes.draw import (
+    Blocks,
+    dirichlet_counts,
+    distinct,
+    distinct_width,
+    order_of_epoch,
+    stream_key,
+    uniforms,
+)
 from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.protocol import Protocol
 from fewshot.errors import FewshotError
-
-_BLOCK = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +76,7 @@ class EpisodeSampler:
         self.augment, self.channels_last = augment, channels_last
         self._counts, self._offsets = bank.counts.numpy(), bank.offsets.numpy()
         _check_fit(bank, protocol)
-        fields = {k: v for k, v in protocol.as_dict().items() if k not in ("episodes", "pool")}
-        self._key = int.from_bytes(hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).digest()[:16], "little")
+        self._key = stream_key({k: v for k, v in protocol.as_dict().items() if k not in ("episodes", "pool")})
         self._smallest, largest = int(self._counts.min()), int(self._counts.max())
         n, shots = protocol.way, np.array(protocol.shots)
         most_queries = protocol.query if protocol.dirichlet is None else protocol.query_size
@@ -83,7 +87,7 @@ class EpisodeSampler:
             "counts": 0 if protocol.dirichlet is None else n,
             "order": protocol.query_size,
         }
-        self._block: tuple[int, EpisodeIndices] | None = None
+        self._blocks = Blocks(self._draw)
         self._pool: EpisodeIndices | None = None
 
     def indices(self, start: int, count: int) -> EpisodeIndices:
@@ -108,13 +112,7 @@ class EpisodeSampler:
             return EpisodeIndices(
                 *(np.concatenate([getattr(p, f) for p in parts]) for f in EpisodeIndices.__dataclass_fields__)
             )
-        # A training loop asks for a few episodes at a time, in order: draw a block and cut slices.
-        block, offset = divmod(start, _BLOCK)
-        if offset + count > _BLOCK:
-            return self._draw(start, count)
-        if self._block is None or self._block[0] != block:
-            self._block = (block, self._draw(block * _BLOCK, _BLOCK))
-        return self._block[1][offset : offset + count]
+        return self._blocks.rows(start, count)
 
     def episodes(self, start: int, count: int) -> Episodes:
         """Episodes `start..start+count` with their items, on the bank's device.
@@ -136,12 +134,8 @@ class EpisodeSampler:
         b, s = drawn.support.shape
         index = torch.from_numpy(np.concatenate([drawn.support.ravel(), drawn.query.ravel()])).to(device)
         if self.bank.is_images:
-            pixels = (self.bank.items, index, self.bank.mean, self.bank.std)
-            if self.augment is None:
-                items = gather_images(*pixels, channels_last=self.channels_last)
-            else:
-                seed = (self._key + start) % 2**63
-                items = training_images(*pixels, self.augment, seed, channels_last=self.channels_last)
+            pixels, seed = (self.bank.items, index, self.bank.mean, self.bank.std), (self._key + start) % 2**63
+            items = training_images(*pixels, self.augment, seed, channels_last=self.channels_last)
         else:
             items = self.bank.items.index_select(0, index)
         labels = np.repeat(np.arange(self.protocol.way), self.protocol.shots)

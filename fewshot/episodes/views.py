@@ -1,20 +1,16 @@
 """`ViewSampler`: episodes without labels, whose classes are single images and whose items are views of them."""
 
-import hashlib
-import json
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from fewshot.augment.pixels import Augment, gather_images, training_images
+from fewshot.augment.pixels import Augment, training_images
 from fewshot.data.bank import Bank
-from fewshot.episodes.draw import distinct, distinct_width, uniforms
+from fewshot.episodes.draw import Blocks, distinct, distinct_width, stream_key, uniforms
 from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.protocol import Protocol
 from fewshot.errors import FewshotError
-
-_BLOCK = 128
 
 
 @dataclass(frozen=True)
@@ -85,19 +81,13 @@ class ViewSampler:
             raise FewshotError(f"way={protocol.way}, but {where} has {len(bank)} images; use a smaller way")
         self.bank, self.protocol = bank, protocol
         self.augment, self.channels_last = augment, channels_last
-        fields = {key: value for key, value in protocol.as_dict().items() if key != "episodes"}
-        self._key = int.from_bytes(hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).digest()[:16], "little")
+        self._key = stream_key({key: value for key, value in protocol.as_dict().items() if key != "episodes"})
         self._width = distinct_width(len(bank), len(bank), protocol.way)
-        self._block: tuple[int, np.ndarray] | None = None
+        self._blocks = Blocks(self._draw)
 
     def indices(self, start: int, count: int) -> np.ndarray:
         """The images of episodes `start..start+count`, int64 `[count, way]`."""
-        block, offset = divmod(start, _BLOCK)
-        if offset + count > _BLOCK:
-            return self._draw(start, count)
-        if self._block is None or self._block[0] != block:
-            self._block = (block, self._draw(block * _BLOCK, _BLOCK))
-        return self._block[1][offset : offset + count]
+        return self._blocks.rows(start, count)
 
     def episodes(self, start: int, count: int) -> Episodes:
         """Episodes `start..start+count` with their views, on the bank's device; the views of an image lie side by side."""
@@ -105,9 +95,10 @@ class ViewSampler:
         chosen = torch.from_numpy(self.indices(start, count).copy()).to(bank.device)
         support, query = (chosen.repeat_interleave(views, 1) for views in (protocol.shot, protocol.query))
         if protocol.augment_support:
-            items = self._views(torch.cat([support.flatten(), query.flatten()]), start)
+            items = self._images(torch.cat([support.flatten(), query.flatten()]), start, self.augment)
         else:
-            items = torch.cat([self._as_they_are(support.flatten()), self._views(query.flatten(), start)])
+            plain = self._images(support.flatten(), start, None)
+            items = torch.cat([plain, self._images(query.flatten(), start, self.augment)])
         labels = torch.arange(protocol.way, device=bank.device).expand(count, -1)
         return Episodes(
             support=items[: support.numel()].unflatten(0, support.shape),
@@ -117,17 +108,9 @@ class ViewSampler:
             classes=chosen,
         )
 
-    def _as_they_are(self, index: torch.Tensor) -> torch.Tensor:
-        bank = self.bank
-        return gather_images(bank.items, index, bank.mean, bank.std, channels_last=self.channels_last)
-
-    def _views(self, index: torch.Tensor, start: int) -> torch.Tensor:
-        if self.augment is None:
-            return self._as_they_are(index)
-        bank, seed = self.bank, (self._key + start) % 2**63
-        return training_images(
-            bank.items, index, bank.mean, bank.std, self.augment, seed, channels_last=self.channels_last
-        )
+    def _images(self, index: torch.Tensor, start: int, augment: Augment | None) -> torch.Tensor:
+        pixels, seed = (self.bank.items, index, self.bank.mean, self.bank.std), (self._key + start) % 2**63
+        return training_images(*pixels, augment, seed, channels_last=self.channels_last)
 
     def _draw(self, start: int, count: int) -> np.ndarray:
         n = len(self.bank)
