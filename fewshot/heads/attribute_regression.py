@@ -4,15 +4,15 @@ from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor, nn
+from torch import Tensor
 
 from fewshot.distances.cosine import cosine_similarity
 from fewshot.episodes.episodes import Episodes
-from fewshot.errors import FewshotError
-from fewshot.heads.attribute_scaling import check_attribute_size, check_scaling, scaled_attributes
+from fewshot.heads.attribute_scaling import scaled_attributes
+from fewshot.heads.fitted_to_base import FittedToBase
 
 
-class AttributeRegressionHead(nn.Module):
+class AttributeRegressionHead(FittedToBase):
     """Scores are the cosine of a class's attributes and those that a ridge regression guesses from the features.
 
     The regression is fitted to all images of the base classes: each has the attributes of its class as targets. It has a
@@ -34,11 +34,6 @@ class AttributeRegressionHead(nn.Module):
     2014 (direct attribute prediction).
     """
 
-    transductive = False
-    reads_attributes = True
-    needs_support = False
-    trains_backbone = False
-    fits_base = True
     tuned: ClassVar = {"penalty": tuple(10.0**power for power in range(-3, 4))}
 
     def __init__(
@@ -49,21 +44,10 @@ class AttributeRegressionHead(nn.Module):
         centre: bool = True,
         scaling: str = "unit",
     ):
-        super().__init__()
-        self.attribute_size = check_attribute_size(attribute_size, "attribute_regression")
-        check_scaling(scaling)
-        if feature_size is None:
-            raise FewshotError("head=attribute_regression needs a backbone of known size")
-        if not penalty > 0:
-            raise FewshotError(f"head.penalty={penalty}; expected more than 0")
-        self.penalty, self.centre, self.scaling = penalty, centre, scaling
-        self.register_buffer("weight", torch.full((feature_size, attribute_size), torch.nan))
+        super().__init__("attribute_regression", feature_size, attribute_size, scaling, {"penalty": penalty})
+        self.penalty, self.centre = penalty, centre
         self.register_buffer("bias", torch.full((attribute_size,), torch.nan))
         self.register_buffer("attribute_mean", torch.full((attribute_size,), torch.nan))
-
-    @property
-    def is_fitted(self) -> bool:
-        return not bool(self.weight.isnan().any())
 
     @torch.no_grad()
     def fit_base(
@@ -87,10 +71,7 @@ class AttributeRegressionHead(nn.Module):
 
     def forward(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
         """Features of a batch of tasks to scores `[B, Q, N]`."""
-        if not self.is_fitted:
-            raise FewshotError(
-                "head=attribute_regression was not fitted to base classes; train with it, or test it with a checkpoint"
-            )
+        self.check_fitted()
         guessed = self.guessed(episodes.query)
         known = scaled_attributes(episodes.attributes.to(guessed.dtype), self.scaling)
         if self.centre:

@@ -15,17 +15,19 @@ def check_scaling(scaling: str) -> None:
         raise FewshotError(f"head.scaling={scaling}; expected one of {', '.join(SCALINGS)}")
 
 
-def check_attribute_size(attribute_size: int | None, name: str) -> int:
-    """`attribute_size`, which must be known.
+def check_sizes(feature_size: int | None, attribute_size: int | None, name: str) -> tuple[int, int]:
+    """Both sizes, which must be known to a head of this name.
 
     Raises:
-        FewshotError: the data says nothing of its classes.
+        FewshotError: the data says nothing of its classes, or the backbone nothing of its features.
     """
     if attribute_size is None:
         raise FewshotError(
             f"head={name} knows classes by their attributes, and this data has none; use data that has them, such as data=cub"
         )
-    return attribute_size
+    if feature_size is None:
+        raise FewshotError(f"head={name} needs a backbone of known size")
+    return feature_size, attribute_size
 
 
 def scaled_attributes(attributes: Float[Tensor, "*b a"], scaling: str) -> Float[Tensor, "*b a"]:

@@ -4,17 +4,17 @@ from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import one_hot
 
 from fewshot.episodes.episodes import Episodes
-from fewshot.errors import FewshotError
-from fewshot.heads.attribute_scaling import check_attribute_size, check_scaling, scaled_attributes
+from fewshot.heads.attribute_scaling import scaled_attributes
+from fewshot.heads.fitted_to_base import FittedToBase
 
 _PENALTIES = tuple(10.0**power for power in range(-3, 4))
 
 
-class ESZSLHead(nn.Module):
+class ESZSLHead(FittedToBase):
     """Scores `x W a_c`, with W fitted to all images and attributes of the base classes at once.
 
     `W = (X^T X + g I)^-1 X^T Y A (A^T A + l I)^-1`: X holds the base features, A the base classes' attributes, Y says which
@@ -35,11 +35,6 @@ class ESZSLHead(nn.Module):
     Source: Romera-Paredes and Torr, An Embarrassingly Simple Approach to Zero-Shot Learning, 2015, section 3.
     """
 
-    transductive = False
-    reads_attributes = True
-    needs_support = False
-    trains_backbone = False
-    fits_base = True
     # Powers of ten, of which validation classes choose: what is right depends on the size of features and attributes.
     tuned: ClassVar = {"feature_penalty": _PENALTIES, "attribute_penalty": _PENALTIES}
 
@@ -52,20 +47,9 @@ class ESZSLHead(nn.Module):
         signed: bool = False,
         scaling: str = "unit",
     ):
-        super().__init__()
-        self.attribute_size = check_attribute_size(attribute_size, "eszsl")
-        check_scaling(scaling)
-        if feature_size is None:
-            raise FewshotError("head=eszsl needs a backbone of known size")
-        for name, value in (("feature_penalty", feature_penalty), ("attribute_penalty", attribute_penalty)):
-            if not value > 0:
-                raise FewshotError(f"head.{name}={value}; expected more than 0")
-        self.penalties, self.signed, self.scaling = (feature_penalty, attribute_penalty), signed, scaling
-        self.register_buffer("weight", torch.full((feature_size, attribute_size), torch.nan))
-
-    @property
-    def is_fitted(self) -> bool:
-        return not bool(self.weight.isnan().any())
+        penalties = {"feature_penalty": feature_penalty, "attribute_penalty": attribute_penalty}
+        super().__init__("eszsl", feature_size, attribute_size, scaling, penalties)
+        self.penalties, self.signed = tuple(penalties.values()), signed
 
     @torch.no_grad()
     def fit_base(
@@ -82,8 +66,7 @@ class ESZSLHead(nn.Module):
 
     def forward(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
         """Features of a batch of tasks to scores `[B, Q, N]`."""
-        if not self.is_fitted:
-            raise FewshotError("head=eszsl was not fitted to base classes; train with it, or test it with a checkpoint")
+        self.check_fitted()
         known = scaled_attributes(episodes.attributes.to(self.weight.dtype), self.scaling)
         return episodes.query @ self.weight @ known.transpose(1, 2)
 

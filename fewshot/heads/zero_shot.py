@@ -9,7 +9,7 @@ from fewshot.distances.euclidean import squared_euclidean
 from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.prototypes import membership
 from fewshot.errors import FewshotError
-from fewshot.heads.attribute_scaling import check_attribute_size, check_scaling, scaled_attributes
+from fewshot.heads.attribute_scaling import check_scaling, check_sizes, scaled_attributes
 
 
 class ZeroShotHead(nn.Module):
@@ -54,10 +54,8 @@ class ZeroShotHead(nn.Module):
         learn_weight: bool = False,
     ):
         super().__init__()
-        self.attribute_size = check_attribute_size(attribute_size, "zero_shot")
+        feature_size, self.attribute_size = check_sizes(feature_size, attribute_size, "zero_shot")
         check_scaling(scaling)
-        if feature_size is None:
-            raise FewshotError("head=zero_shot needs a backbone of known size")
         if dimension < 0:
             raise FewshotError(f"head.dimension={dimension}; expected at least 0, which is that of the features")
         if not scale > 0:
