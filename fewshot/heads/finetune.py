@@ -1,15 +1,17 @@
 """The head of Baseline and Baseline++: a classifier trained on the support set by SGD (Chen et al., 2019)."""
 
 import math
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import normalize
 
 from fewshot.episodes.episodes import Episodes
 from fewshot.errors import FewshotError
 from fewshot.heads.span import span_basis
+from fewshot.heads.support_training import trained_on_support
 
 CLASSIFIERS = ("linear", "cosine")
 
@@ -78,30 +80,22 @@ class FineTuneHead(nn.Module):
         parameters = [weight, bias.expand(len(support), 1, -1)]
         if self.classifier == "cosine":
             parameters[1] = weight.norm(dim=1, keepdim=True)
-        parameters = self._trained(support, episodes.support_labels, parameters, generator)
+        parameters = trained_on_support(
+            parameters,
+            self._logits,
+            support,
+            episodes.support_labels,
+            partial(torch.optim.SGD, **self.sgd),
+            self.epochs,
+            self.batch_size,
+            generator,
+        )
         return self._logits(query, *parameters)
 
     def _logits(self, items: Tensor, weight: Tensor, other: Tensor) -> Tensor:
         if self.classifier == "linear":
             return items @ weight + other
         return self.scale * other * (items @ normalize(weight, dim=1))
-
-    @torch.enable_grad()
-    def _trained(
-        self, support: Tensor, labels: Tensor, parameters: list[Tensor], generator: torch.Generator
-    ) -> list[Tensor]:
-        parameters = [part.clone().requires_grad_() for part in parameters]
-        optimizer = torch.optim.SGD(parameters, **self.sgd)
-        for _ in range(self.epochs):
-            order = torch.randperm(support.shape[1], generator=generator).to(support.device)
-            for batch in order.split(self.batch_size):
-                logits = self._logits(support[:, batch], *parameters)
-                # The sum over tasks of each task's mean: tasks do not touch each other's parameters.
-                loss = cross_entropy(logits.flatten(0, 1), labels[:, batch].flatten(), reduction="sum") / len(batch)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-        return [part.detach() for part in parameters]
 
     @staticmethod
     def _start(size: int, way: int, generator: torch.Generator) -> Float[Tensor, "d n"]:

@@ -1,14 +1,16 @@
 """ProtoTune, the head of ProtoTransfer: a linear layer that starts as the prototypes and is trained on the support."""
 
+from functools import partial
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from fewshot.distances.euclidean import squared_euclidean
 from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.prototypes import prototypes
 from fewshot.errors import FewshotError
+from fewshot.heads.support_training import trained_on_support
 
 
 class ProtoTuneHead(nn.Module):
@@ -47,25 +49,16 @@ class ProtoTuneHead(nn.Module):
         if self.training:
             centres = prototypes(episodes.support, episodes.support_labels, episodes.way)
             return -squared_euclidean(episodes.query, centres)
-        weight, bias = self._tuned(episodes)
+        support = episodes.support.detach()
+        centres = prototypes(support, episodes.support_labels, episodes.way)
+        weight, bias = trained_on_support(
+            [2 * centres.transpose(1, 2).contiguous(), -centres.square().sum(-1).unsqueeze(1)],
+            lambda items, weight, bias: items @ weight + bias,
+            support,
+            episodes.support_labels,
+            partial(torch.optim.Adam, lr=self.lr),
+            self.epochs,
+            self.batch_size or episodes.way,
+            torch.Generator().manual_seed(self.seed),
+        )
         return episodes.query @ weight + bias
-
-    @torch.enable_grad()
-    def _tuned(self, episodes: Episodes) -> tuple[Float[Tensor, "b d n"], Float[Tensor, "b 1 n"]]:
-        support, labels = episodes.support.detach(), episodes.support_labels
-        centres = prototypes(support, labels, episodes.way)
-        weight = (2 * centres.transpose(1, 2)).contiguous().requires_grad_()
-        bias = (-centres.square().sum(-1).unsqueeze(1)).requires_grad_()
-        # Adam changes each number by its own gradients alone, so that tasks do not touch each other.
-        optimizer = torch.optim.Adam([weight, bias], lr=self.lr)
-        generator = torch.Generator().manual_seed(self.seed)
-        for _ in range(self.epochs):
-            order = torch.randperm(support.shape[1], generator=generator).to(support.device)
-            for batch in order.split(self.batch_size or episodes.way):
-                logits = support[:, batch] @ weight + bias
-                # The sum over tasks of each task's mean.
-                loss = cross_entropy(logits.flatten(0, 1), labels[:, batch].flatten(), reduction="sum") / len(batch)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-        return weight.detach(), bias.detach()
