@@ -31,6 +31,11 @@ def keep_freed_memory() -> bool:
     )
 
 
+def processes() -> int:
+    """How many processes train together; 1 where there is but this one."""
+    return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+
+
 def device_name(device: torch.device | str) -> str:
     """What a row says about where it ran, such as `cpu x2` or the name of a GPU."""
     device = torch.device(device)

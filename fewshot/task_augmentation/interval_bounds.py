@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fewshot.device import processes
 from fewshot.episodes.episodes import Episodes
 from fewshot.errors import FewshotError
 from fewshot.task_augmentation.augmentation import NewTasks, TaskAugmentation, checked_beta
@@ -111,7 +112,7 @@ class IntervalBounds(TaskAugmentation):
         items = torch.cat([episodes.support.flatten(0, 1), episodes.query.flatten(0, 1)])
         # The same around every image.
         width = (self.reach * self.pixel.to(items.dtype)).expand_as(items[:1])
-        self.episodes_trained += len(episodes) * _processes()
+        self.episodes_trained += len(episodes) * processes()
         box = self._bounds(backbone, Box(items, width, width))
         features = _episodes_of(backbone.forward_from(blocks, box.point), episodes)
         bounds = torch.stack([_mean_square(box.above), _mean_square(box.below)])
@@ -172,7 +173,3 @@ def _statistics_kept(backbone: nn.Module) -> Iterator[None]:
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
-
-
-def _processes() -> int:
-    return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1

@@ -10,7 +10,7 @@ from fewshot.episodes.episodes import Episodes
 from fewshot.errors import FewshotError
 from fewshot.learners.feature_learner import FeatureLearner
 from fewshot.learners.gradient.inner_loop import Weights
-from fewshot.learners.gradient.task_norm import TaskNorm, with_task_norms
+from fewshot.learners.gradient.task_norm import embedded_task, task_by_task, task_norms, with_task_norms
 from fewshot.learners.learner import Learner
 from fewshot.task_augmentation.augmentation import ChangedTasks, TaskAugmentation, TaskChange
 
@@ -65,7 +65,7 @@ class GradientLearner(Learner):
             )
         if norm != "running":
             with_task_norms(learner.backbone, norm == "transductive")
-        self.norms = [part for part in learner.modules() if isinstance(part, TaskNorm)]
+        self.norms = task_norms(learner)
         self._vectorising, self._places, self._channels_last = False, None, False
 
     @property
@@ -131,14 +131,7 @@ class GradientLearner(Learner):
             alone = embed(support)
             each = [embed(torch.cat([support, query[None]]))[-1:] for query in task.query[0]]
             return task.with_items(alone[None], torch.cat(each or [alone[:0]])[None])
-        self._tell_norms(task.support.shape[1])
-        features = task.map(embed)
-        self._tell_norms(None)
-        return features
-
-    def _tell_norms(self, support_items: int | None) -> None:
-        for norm in self.norms:
-            norm.support_items = support_items
+        return embedded_task(task, embed, self.norms)
 
     def _call(self, weights: Weights, verb: str, *given):
         if self._places is None:
@@ -179,8 +172,7 @@ class GradientLearner(Learner):
         """BatchNorm of tasks sees them one by one, any other all together."""
         if not self.norms:
             return episodes.map(embed)
-        tasks = [self._embedded(task, embed) for task in episodes.split(1)]
-        return episodes.with_items(torch.cat([t.support for t in tasks]), torch.cat([t.query for t in tasks]))
+        return task_by_task(episodes, lambda task: self._embedded(task, embed))
 
 
 def _names(learner: FeatureLearner, adapts: str | Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.support_split import split_support
 from fewshot.errors import FewshotError
 from fewshot.learners.gradient.inner_loop import carrying
-from fewshot.learners.gradient.task_norm import TaskNorm, with_task_norms
+from fewshot.learners.gradient.task_norm import TaskNorm, embedded_task, task_by_task, task_norms, with_task_norms
 from fewshot.learners.learner import Learner, TrainingLoss
 
 NORMS = ("support", "transductive", "running")
@@ -122,7 +122,7 @@ class Learn2Learn(Learner):
 
     @property
     def norms(self) -> list[TaskNorm]:
-        return _norms(self.backbone)
+        return task_norms(self.backbone)
 
     @property
     def transductive(self) -> bool:
@@ -173,10 +173,10 @@ class Learn2Learn(Learner):
 
     def _features_of_all(self, episodes: Episodes) -> Episodes:
         """By the backbone as it is; BatchNorm of tasks sees them one by one."""
-        if not self.norms:
+        norms = self.norms
+        if not norms:
             return episodes.map(self.backbone)
-        tasks = [_embedded(task, self.backbone) for task in episodes.split(1)]
-        return episodes.with_items(torch.cat([t.support for t in tasks]), torch.cat([t.query for t in tasks]))
+        return task_by_task(episodes, lambda task: embedded_task(task, self.backbone, norms))
 
 
 class _Network(nn.Module):
@@ -187,23 +187,9 @@ class _Network(nn.Module):
         self.backbone, self.head = backbone, head
 
     def forward(self, task: Episodes) -> tuple[Episodes, Tensor]:
-        features = task if self.backbone is None else _embedded(task, self.backbone)
-        return features, self.head(features)
-
-
-def _embedded(task: Episodes, backbone: nn.Module) -> Episodes:
-    """Features of one task; BatchNorm is told how many of the items are the support."""
-    norms = _norms(backbone)
-    for norm in norms:
-        norm.support_items = task.support.shape[1]
-    features = task.map(backbone)
-    for norm in norms:
-        norm.support_items = None
-    return features
-
-
-def _norms(backbone: nn.Module) -> list[TaskNorm]:
-    return [part for part in backbone.modules() if isinstance(part, TaskNorm)]
+        if self.backbone is not None:
+            task = embedded_task(task, self.backbone, task_norms(self.backbone))
+        return task, self.head(task)
 
 
 def _wrapped(network: nn.Module, algorithm: str, lr: float, first_order: bool, transform: str) -> nn.Module:

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fewshot.device import processes
 from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.support_split import SPLITS, split_support
 from fewshot.errors import FewshotError
@@ -116,7 +117,7 @@ class MAML(GradientLearner):
         trained = [p for p in self.parameters() if p.requires_grad]
         progress = float(self.episodes_trained) / self.multi_step if self.multi_step else 1.0
         counted = step_weights(self.steps, progress) if self.steps else [1.0]
-        self.episodes_trained += len(episodes) * _processes()
+        self.episodes_trained += len(episodes) * processes()
         self._look()
         features, mixing = None, None
         change = None if self.task_augmentation is None else self.task_augmentation.draw(episodes, fresh_rng())
@@ -245,7 +246,3 @@ class MAML(GradientLearner):
 def _row_shape(learner: FeatureLearner, name: str) -> torch.Size:
     """Of weights that a head makes for each task: a rate for each number of a row, the same for all classes."""
     return torch.Size((1, *learner.get_buffer(name).shape[1:]))
-
-
-def _processes() -> int:
-    return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1

@@ -1,10 +1,13 @@
 """BatchNorm by the statistics of a task, with a rule of its own for whose statistics count."""
 
+from collections.abc import Callable, Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm
 
+from fewshot.episodes.episodes import Episodes
 from fewshot.learners.gradient.batch_norm import batch_norm_twice
 
 
@@ -73,3 +76,24 @@ def with_task_norms(module: nn.Module, transductive: bool) -> nn.Module:
         else:
             with_task_norms(child, transductive)
     return module
+
+
+def task_norms(module: nn.Module) -> list[TaskNorm]:
+    """All `TaskNorm`s of a module."""
+    return [part for part in module.modules() if isinstance(part, TaskNorm)]
+
+
+def embedded_task(task: Episodes, embed: Callable[[Tensor], Tensor], norms: Sequence[TaskNorm]) -> Episodes:
+    """Features of one task by `embed`, whose `norms` are told meanwhile which items are the support."""
+    for norm in norms:
+        norm.support_items = task.support.shape[1]
+    features = task.map(embed)
+    for norm in norms:
+        norm.support_items = None
+    return features
+
+
+def task_by_task(episodes: Episodes, embedded: Callable[[Episodes], Episodes]) -> Episodes:
+    """Features of a batch of tasks by a function of one."""
+    tasks = [embedded(task) for task in episodes.split(1)]
+    return episodes.with_items(torch.cat([t.support for t in tasks]), torch.cat([t.query for t in tasks]))
