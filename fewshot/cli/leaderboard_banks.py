@@ -29,12 +29,12 @@ def check_banks(frame: pd.DataFrame, verdicts: Sequence[Verdict], places: Sequen
         places: folders of runs to look in first.
     """
     banks: dict[Path, dict[str, Bank]] = {}
-    drawn: dict[tuple, str] = {}
+    drawn: dict[tuple[str, Protocol], str] = {}
     for verdict, (_, row) in zip(verdicts, frame.iterrows(), strict=True):
         try:
-            files = run_files(row, places)
+            files, protocol = run_files(row, places), _protocol(row)
             if files.folder not in banks:
-                banks[files.folder] = _test_banks(files.config, _protocol(row))
+                banks[files.folder] = _test_banks(files.config, protocol)
             bank = banks[files.folder].get(f"{row['data']}/{row['split']}")
             if bank is None:
                 raise FewshotError(f"{files.config} names no {row['data']}/{row['split']}")
@@ -42,9 +42,9 @@ def check_banks(frame: pd.DataFrame, verdicts: Sequence[Verdict], places: Sequen
                 verdict.wrong.append(
                     f"bank_fingerprint is {row['bank_fingerprint'][:16]}, the images give {bank.fingerprint[:16]}"
                 )
-            key = (bank.fingerprint, str(_protocol(row)), row["episodes"], row["test_seed"])
+            key = (bank.fingerprint, protocol)
             if key not in drawn:
-                drawn[key] = episodes_sha256(EpisodeSampler(bank, _protocol(row)))
+                drawn[key] = episodes_sha256(EpisodeSampler(bank, protocol))
             if drawn[key] != row["episodes_sha256"]:
                 verdict.wrong.append(f"episodes_sha256 is {row['episodes_sha256'][:16]}, drawn again {drawn[key][:16]}")
         except FewshotError as error:

@@ -24,7 +24,7 @@ from fewshot.cli.run_banks import (
 from fewshot.cli.run_folder import check_can_append, choose_run_folder, has_row
 from fewshot.cli.run_generalised import generalised
 from fewshot.cli.run_tune import tune
-from fewshot.cli.side_information import check_alike, described, joined, make_semantics
+from fewshot.cli.side_information import check_alike, described, described_bank, joined, make_semantics
 from fewshot.cli.typed import typed
 from fewshot.data.bank import Bank
 from fewshot.data.catalog import made_dataset
@@ -174,7 +174,7 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
     base = (banks.get("train"), held_out_images)
     if what and not trains:
         base = open_base_banks(dataset, facts, held_out, what, trained_on, console)
-        base = [bank and described(semantics, {"": bank})[0][""] for bank in base]
+        base = [bank and described_bank(semantics, bank) for bank in base]
     if config.mode in ("tune", "generalised"):
         if fabric.is_global_zero:
             learner.to(fabric.device)
@@ -186,7 +186,7 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
             else:
                 known = facts.get("train_data", "")
                 validation = open_validation_bank(dataset, seen, known, protocols["val"], trained_on, console)
-                validation = described(semantics, {"": validation})[0][""].to(fabric.device)
+                validation = described_bank(semantics, validation).to(fabric.device)
                 generalised(config, learner, base, validation, test, protocols["test"], console)
         return []
     used = file_sha256(config.checkpoint or config.init)

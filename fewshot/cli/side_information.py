@@ -28,9 +28,12 @@ def described(semantics: object | None, *groups: Mapping[str, Bank]) -> list[dic
     Raises:
         FewshotError: classes cannot be described, or those of two banks are described by as many numbers not.
     """
-    if semantics is not None:
-        groups = [{name: semantics.described(bank) for name, bank in banks.items()} for banks in groups]
-    return [dict(banks) for banks in groups]
+    return [{name: described_bank(semantics, bank) for name, bank in banks.items()} for banks in groups]
+
+
+def described_bank(semantics: object | None, bank: Bank) -> Bank:
+    """`described` for one bank."""
+    return bank if semantics is None else semantics.described(bank)
 
 
 def check_alike(*groups: Mapping[str, Bank]) -> None:

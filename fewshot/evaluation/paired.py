@@ -83,7 +83,7 @@ def paired_difference(first: np.ndarray, second: np.ndarray, level: float = 0.95
         half_width,
         welch(first, second, level)[1],
         _t_p(difference, sd),
-        _wilcoxon_p(difference),
+        wilcoxon_p(difference),
         int((difference == 0).sum()),
         float((difference > 0).mean() + (difference == 0).mean() / 2),
         mean / sd if sd else math.copysign(math.inf, mean) if mean else 0.0,
@@ -175,10 +175,10 @@ def _t_p(difference: np.ndarray, sd: float) -> float:
     return float(ttest_1samp(difference, 0.0).pvalue)
 
 
-def _wilcoxon_p(difference: np.ndarray) -> float:
+def wilcoxon_p(difference: np.ndarray) -> float:
+    """Two-sided p-value of Wilcoxon's signed ranks, zeros split between both signs; 1 where nothing differs."""
     from scipy.stats import wilcoxon
 
-    if not difference.any():
-        return 1.0
     # Queries are few, so sizes of differences are tied: rounding must not put an order into equal ones.
-    return float(wilcoxon(np.round(difference, 9), zero_method="zsplit", method="asymptotic").pvalue)
+    difference = np.round(difference, 9)
+    return float(wilcoxon(difference, zero_method="zsplit", method="asymptotic").pvalue) if difference.any() else 1.0

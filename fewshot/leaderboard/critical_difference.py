@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
-from scipy.stats import friedmanchisquare, rankdata, studentized_range, wilcoxon
+from scipy.stats import friedmanchisquare, rankdata, studentized_range
 
 from fewshot.errors import FewshotError
-from fewshot.evaluation.paired import holm
+from fewshot.evaluation.paired import holm, wilcoxon_p
 
 # Below this the approximations behind Friedman's and Nemenyi's tests are not to be relied on.
 LEAST_BLOCKS = 6
@@ -69,7 +69,7 @@ def mean_ranks(values: np.ndarray, names: list[str], test: str = "nemenyi", leve
         apart = np.abs(ranks[:, None] - ranks) >= critical
     else:
         i, j = np.triu_indices(methods, 1)
-        p = holm([_signed_ranks(values[:, a], values[:, b]) for a, b in zip(i, j, strict=True)])
+        p = holm([wilcoxon_p(values[:, a] - values[:, b]) for a, b in zip(i, j, strict=True)])
         apart = np.zeros((methods, methods), dtype=bool)
         apart[i, j] = apart[j, i] = p <= level
     return MeanRanks([names[k] for k in order], ranks, apart, blocks, p_all, critical)
@@ -126,8 +126,3 @@ def draw_mean_ranks(found: MeanRanks, title: str) -> Figure:
     axes.axis("off")
     axes.set_title(title, fontsize=9, loc="left")
     return figure
-
-
-def _signed_ranks(one: np.ndarray, other: np.ndarray) -> float:
-    difference = np.round(one - other, 9)
-    return float(wilcoxon(difference, zero_method="zsplit", method="asymptotic").pvalue) if difference.any() else 1.0

@@ -29,10 +29,14 @@ def question(row: pd.Series) -> str:
     uneven = "" if row["imbalance"] in ("none", "") else f" {row['imbalance']}"
     known = not pd.isna(row["transductive"])
     kind = ("transductive" if row["transductive"] else "inductive") if known else "inductive or not is not recorded"
-    leaks = ", pretraining saw test classes" if "leaks" in row["pretraining"] else ""
-    informed = ", with side information" if is_informed(row) else ""
     protocol = f"{row['way']}-way {row['shot']}-shot {row['query']}-query{uneven}"
-    return one_line(f"{row['data']}/{row['split']} ({row['pipeline']}) {protocol}, {kind}{leaks}{informed}")
+    return one_line(", ".join([f"{row['data']}/{row['split']} ({row['pipeline']}) {protocol}", kind, *remarks(row)]))
+
+
+def remarks(row: pd.Series) -> list[str]:
+    """What keeps a row apart from others of its question."""
+    marks = {"pretraining saw test classes": "leaks" in row["pretraining"], "with side information": is_informed(row)}
+    return [words for words, so in marks.items() if so]
 
 
 def is_informed(row: pd.Series) -> bool:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from fewshot.leaderboard.entries import METHOD, entries
 from fewshot.leaderboard.ranking import rank
-from fewshot.leaderboard.render import accuracy_text, is_informed, markdown_table, one_line, question
+from fewshot.leaderboard.render import accuracy_text, markdown_table, one_line, question, remarks
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,7 @@ def wide_tables(frame: pd.DataFrame) -> list[WideTable]:
     for _, group in rank(frame).groupby("group", sort=True):
         row = group.iloc[0]
         joint = False if pd.isna(row["transductive"]) else bool(row["transductive"])
-        marks = {
-            "pretraining saw test classes": "leaks" in row["pretraining"],
-            "with side information": is_informed(row),
-        }
-        kind = ", ".join(["transductive" if joint else "inductive", *(mark for mark, so in marks.items() if so)])
+        kind = ", ".join(["transductive" if joint else "inductive", *remarks(row)])
         for entry in entries(group[group["accuracy"].notna()], None, join_seeds=True):
             about = {
                 name: one_line(entry.first[name]) for name in METHOD if name not in ("pretraining", "side_information")
