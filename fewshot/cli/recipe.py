@@ -34,9 +34,21 @@ _NOT_NUMBERS = (
     *("mode", "name", "checkpoint", "init", "resume", "output", "leaderboard", "hydra", "experiment"),
     "diagnostics",
 )
-# What every run had before it could be chosen: experiments of then are the same as those without.
-_USUAL_DATA = (("test", None), ("train", "train"), ("base_classes", None))
-_USUAL_AUGMENT = (("vertical_flip", False), ("jitter", 1.0), ("grey", 0.0), ("dropout", 0.0), ("erase_value", None))
+# What every run had before it could be chosen, as it is and as it may be said: experiments of then are the same as those without.
+_USUAL = {
+    "data.test": (None,),
+    "data.train": ("train",),
+    "data.base_classes": (None,),
+    "augment.vertical_flip": (False,),
+    "augment.jitter": (1.0,),
+    "augment.grey": (0.0,),
+    "augment.dropout": (0.0,),
+    "augment.erase_value": (None,),
+    "episodes.train.pool": (None,),
+    "training.frozen_backbone": (False, None),
+    "held_out": (0.0, None),
+    "semantics": (None, {}),
+}
 # What a test takes from the checkpoint alone: typed anew it would put words into the row that are not true.
 _OF_TRAINING = (
     "seed",
@@ -389,32 +401,26 @@ def _same(default: object, value: object) -> bool:
 
 def numbers_only(config: DictConfig) -> dict:
     """The part of a configuration that decides the numbers of a run, as plain JSON."""
-    content = {key: value for key, value in plain(config).items() if key not in _NOT_NUMBERS}
-    if not makes_new_tasks(config):
-        # Such runs are the experiments that they were before there was any task augmentation.
-        content.pop("task_augmentation", None)
     taken = parts_of_learner(config)
-    content = {key: value for key, value in content.items() if key not in ("loss", "classifier") or key in taken}
-    # What changes nothing where it is not used leaves hashes as they were before it existed.
-    unused = ([] if content.get("held_out") else ["held_out"]) + (
-        [] if config.mode == "generalised" else ["generalised"]
-    )
-    content = {key: value for key, value in content.items() if key not in unused}
-    content["data"] = {
-        key: value
-        for key, value in content["data"].items()
-        if key not in ("root", "prepared", "download", "workers") and (key, value) not in _USUAL_DATA
-    }
-    content["augment"] = {key: value for key, value in content["augment"].items() if (key, value) not in _USUAL_AUGMENT}
-    if not content["training"].get("frozen_backbone"):
-        content["training"] = {key: value for key, value in content["training"].items() if key != "frozen_backbone"}
-    if content.get("semantics"):
-        content["semantics"] = {key: value for key, value in content["semantics"].items() if key != "cache"}
-    else:
-        content.pop("semantics", None)
-    train = content["episodes"]["train"]
-    content["episodes"]["train"] = {key: value for key, value in train.items() if key != "pool" or value is not None}
+    left_out = {*_NOT_NUMBERS, *({"loss", "classifier"} - set(taken))}
+    # What is not used leaves hashes as they were before it existed.
+    left_out |= set() if makes_new_tasks(config) else {"task_augmentation"}
+    left_out |= set() if config.mode == "generalised" else {"generalised"}
+    content = {key: value for key, value in plain(config).items() if key not in left_out}
+    for path in ("data.root", "data.prepared", "data.download", "data.workers", "semantics.cache"):
+        _drop(content, path)
+    for path, usual in _USUAL.items():
+        _drop(content, path, usual)
     return content
+
+
+def _drop(content: dict, path: str, values: tuple | None = None) -> None:
+    """Take a key out of nested dictionaries, if it is there and has one of these values."""
+    *outer, key = path.split(".")
+    for name in outer:
+        content = content.get(name) or {}
+    if key in content and (values is None or content[key] in values):
+        del content[key]
 
 
 def config_hash(config: DictConfig, weights: str = "") -> str:
