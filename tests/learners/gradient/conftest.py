@@ -1,5 +1,6 @@
 """Small smooth learners in double precision, and episodes of images for them."""
 
+import pytest
 import torch
 from torch import nn
 
@@ -51,3 +52,17 @@ def gradients(learner, episodes) -> dict[str, torch.Tensor]:
     learner.zero_grad()
     learner.training_loss(episodes).total.backward()
     return {name: p.grad.clone() for name, p in learner.named_parameters() if p.grad is not None}
+
+
+def assert_finite_differences(learner, episodes, found, rel: float, abs: float, step: float = 1e-5) -> None:
+    """The first, the middle and the last number of each gradient are difference quotients of the training loss."""
+    for name, p in learner.named_parameters():
+        flat = p.data.view(-1)
+        for i in (0, len(flat) // 2, len(flat) - 1):
+            before, values = float(flat[i]), []
+            for change in (step, -step):
+                flat[i] = before + change
+                values.append(float(learner.training_loss(episodes).total.detach()))
+            flat[i] = before
+            slope = (values[0] - values[1]) / (2 * step)
+            assert float(found[name].view(-1)[i]) == pytest.approx(slope, rel=rel, abs=abs), name

@@ -18,7 +18,7 @@ from fewshot.losses.cross_entropy import CrossEntropy
 from fewshot.training.meta_train import meta_train
 from fewshot.training.settings import TrainingSettings
 
-from .conftest import Net, gradients, linear_maml, tasks
+from .conftest import Net, assert_finite_differences, gradients, linear_maml, tasks
 
 BOTH = pytest.mark.parametrize("how", ["loop", "vmap"])
 
@@ -78,18 +78,7 @@ def test_the_meta_gradient_is_that_of_a_plain_loop(how, norm, adapts):
 @pytest.mark.parametrize("norm", ["support", "transductive"])
 def test_the_meta_gradient_is_that_of_finite_differences(how, norm):
     learner, episodes = linear_maml(tasks=how, norm=norm), tasks()
-    found, step = gradients(learner, episodes), 1e-5
-    for name, p in learner.named_parameters():
-        flat = p.data.view(-1)
-        for i in (0, len(flat) // 2, len(flat) - 1):
-            before = float(flat[i])
-            values = []
-            for change in (step, -step):
-                flat[i] = before + change
-                values.append(float(learner.training_loss(episodes).total.detach()))
-            flat[i] = before
-            slope = (values[0] - values[1]) / (2 * step)
-            assert float(found[name].view(-1)[i]) == pytest.approx(slope, rel=1e-6, abs=1e-8), name
+    assert_finite_differences(learner, episodes, gradients(learner, episodes), rel=1e-6, abs=1e-8)
 
 
 def test_the_library_batchnorm_under_vmap_is_why_ours_is_by_hand():

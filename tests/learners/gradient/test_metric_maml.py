@@ -17,7 +17,7 @@ from fewshot.losses.proto_triplet import ProtoTriplet
 from fewshot.training.meta_train import meta_train
 from fewshot.training.settings import TrainingSettings
 
-from .conftest import Net, gradients, metric_maml, tasks
+from .conftest import Net, assert_finite_differences, gradients, metric_maml, tasks
 
 BOTH = pytest.mark.parametrize("how", ["loop", "vmap"])
 
@@ -56,15 +56,7 @@ def test_a_temperature_moves_by_the_closed_form(how):
 def test_the_meta_gradient_is_that_of_finite_differences(how, loss):
     learner, episodes = metric_maml(loss=loss(), tasks=how), tasks(shot=3)
     # BatchNorm in training sees all tasks together, and remembers; neither is part of the gradient of what it makes.
-    found, step = gradients(learner, episodes), 1e-5
-    for name, p in learner.named_parameters():
-        flat = p.data.view(-1)
-        before, values = float(flat[0]), []
-        for change in (step, -step):
-            flat[0] = before + change
-            values.append(float(learner.training_loss(episodes).total.detach()))
-        flat[0] = before
-        assert float(found[name].view(-1)[0]) == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-5, abs=1e-8)
+    assert_finite_differences(learner, episodes, gradients(learner, episodes), rel=1e-5, abs=1e-8)
 
 
 @BOTH
