@@ -14,6 +14,7 @@ from fewshot.errors import FewshotError
 from fewshot.heads.span import span_basis
 
 SOLVERS = ("adm", "gd")
+TASKS_AT_A_TIME = 8
 
 
 def entropy(p: Float[Tensor, "*b n"], alpha: float = 1.0) -> Float[Tensor, "*b"]:
@@ -99,7 +100,13 @@ class TIMHead(nn.Module):
             support, query = (support, query) if basis is None else (support @ basis, query @ basis)
         centres = prototypes(support, episodes.support_labels, episodes.way)
         target = one_hot(episodes.support_labels, episodes.way).to(support.dtype)
-        centres = (self._alternate if self.solver == "adm" else self._descend)(centres, support, query, target)
+        if self.solver == "adm":
+            centres = self._alternate(centres, support, query, target)
+        else:
+            # A few tasks at a time: their features are read again in every step, and so few stay in a processor's cache.
+            few = len(centres) if centres.is_cuda else TASKS_AT_A_TIME
+            parts = zip(*(x.split(few) for x in (centres, support, query, target)), strict=True)
+            centres = torch.cat([self._descend(*part) for part in parts])
         return (-self.temperature / 2 * squared_euclidean(query, centres)).log_softmax(-1)
 
     def _descend(self, centres: Tensor, support: Tensor, query: Tensor, target: Tensor) -> Tensor:
