@@ -13,7 +13,9 @@ from typing import TypeVar
 import numpy as np
 from scipy.special import gammaincinv
 
-_BLOCK = 128
+_BLOCK = 256
+# What 64 bits have left beside a word, or the one above all words.
+_BITS = 10
 
 
 Rows = TypeVar("Rows")
@@ -46,28 +48,33 @@ class Blocks:
         return self._kept[1][offset : offset + count]
 
 
-def uniforms(key: int, start: int, count: int, width: int) -> np.ndarray:
-    """Rows `start..start+count` of an endless table of uniform numbers in [0, 1), `width` per row.
+def words(key: int, start: int, count: int, width: int) -> np.ndarray:
+    """Rows `start..start+count` of an endless table of uniform whole numbers below 2^53, `width` per row.
 
     The table depends on `key` (128 bits) alone. Philox makes four words per tick of its counter, so a row is a
     whole number of ticks and any row can be reached without drawing those before it.
     """
     ticks = -(-width // 4)
-    generator = np.random.Philox(key=key, counter=start * ticks)
-    words = generator.random_raw(count * ticks * 4).reshape(count, ticks * 4)[:, :width]
-    return (words >> np.uint64(11)) * 2.0**-53
+    raw = np.random.Philox(key=key, counter=start * ticks).random_raw(count * ticks * 4)
+    raw >>= np.uint64(11)
+    return raw.reshape(count, ticks * 4)[:, :width]
+
+
+def uniform(words: np.ndarray) -> np.ndarray:
+    """Words as numbers in [0, 1)."""
+    return words * 2.0**-53
 
 
 def distinct_width(smallest: int, largest: int, take: int) -> int:
-    """How many uniform numbers `distinct` needs per row."""
+    """How many words `distinct` needs per row."""
     return 2 * take if _few_of_many(smallest, take) else largest
 
 
-def distinct(u: np.ndarray, sizes: np.ndarray, smallest: int, take: int) -> np.ndarray:
+def distinct(words: np.ndarray, sizes: np.ndarray, smallest: int, take: int) -> np.ndarray:
     """For each row, `take` different numbers of `range(sizes[row])`, in uniformly random order.
 
     Args:
-        u: uniform numbers `[rows, distinct_width(smallest, largest, take)]`.
+        words: `[rows, distinct_width(smallest, largest, take)]`.
         sizes: int `[rows]`.
         smallest: a lower bound of `sizes` that is the same in every call that must agree.
         take: how many; where a row has fewer items, its surplus columns are not valid.
@@ -76,17 +83,34 @@ def distinct(u: np.ndarray, sizes: np.ndarray, smallest: int, take: int) -> np.n
         int64 `[rows, take]`.
     """
     if not _few_of_many(smallest, take):
-        keys = np.where(np.arange(u.shape[1]) < sizes[:, None], u, 2.0)
-        return np.argsort(keys, axis=1, kind="stable")[:, :take]
+        return order(np.where(np.arange(words.shape[1]) < sizes[:, None], words, np.uint64(2**53)))[:, :take]
     # Floyd's algorithm: a uniform subset at a cost that does not grow with the size of the range;
-    # its order is not uniform, so a random permutation of the subset follows.
-    chosen = np.empty((len(u), take), dtype=np.int64)
-    for column in range(take):
-        top = sizes - take + column
-        guess = (u[:, column] * (top + 1)).astype(np.int64)
-        taken = (chosen[:, :column] == guess[:, None]).any(axis=1)
-        chosen[:, column] = np.where(taken, top, guess)
-    return np.take_along_axis(chosen, np.argsort(u[:, take : 2 * take], axis=1, kind="stable"), axis=1)
+    # its order is not uniform, so a random permutation of the subset follows. Numbers of one place lie side by side.
+    tops = (sizes - take) + np.arange(take)[:, None]
+    chosen = (uniform(words[:, :take].T) * (tops + 1)).astype(np.int64)
+    for place in range(1, take):
+        taken = (chosen[:place] == chosen[place]).any(axis=0)
+        np.copyto(chosen[place], tops[place], where=taken)
+    return rearranged(chosen.T, order(words[:, take : 2 * take]))
+
+
+def order(words: np.ndarray) -> np.ndarray:
+    """The columns of each row by their words, at most 2^53, equal ones from left to right; int64 `[rows, width]`."""
+    width = words.shape[1]
+    if width > 1 << _BITS:
+        return np.argsort(words, axis=1, kind="stable")
+    # A word and its column fit into 64 bits, and numbers are sorted much faster than positions.
+    keys = words << np.uint64(_BITS)
+    keys |= np.arange(width, dtype=np.uint64)
+    keys.sort(axis=1)
+    keys &= np.uint64((1 << _BITS) - 1)
+    return keys.view(np.int64)
+
+
+def rearranged(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """`rows[i, columns[i, j]]`, for any number of columns."""
+    first = np.arange(len(rows))[:, None] * rows.shape[1]
+    return np.ascontiguousarray(rows).ravel().take(first + columns)
 
 
 def _few_of_many(smallest: int, take: int) -> bool:

@@ -13,9 +13,12 @@ from fewshot.episodes.draw import (
     dirichlet_counts,
     distinct,
     distinct_width,
+    order,
     order_of_epoch,
+    rearranged,
     stream_key,
-    uniforms,
+    uniform,
+    words,
 )
 from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.protocol import Protocol
@@ -106,7 +109,8 @@ class EpisodeSampler:
         return int(order_of_epoch(size, self.protocol.seed, turn)[place]) if turn else place
 
     def _stream(self, start: int, count: int) -> EpisodeIndices:
-        rows = max(1, 2**22 // sum(self._widths.values()))
+        # As many as stay in a processor's cache.
+        rows = max(1, 2**16 // sum(self._widths.values()))
         if count > rows:
             parts = [self._draw(s, min(rows, start + count - s)) for s in range(start, start + count, rows)]
             return EpisodeIndices(
@@ -150,39 +154,53 @@ class EpisodeSampler:
         )
 
     def _draw(self, start: int, count: int) -> EpisodeIndices:
-        protocol, n = self.protocol, self.protocol.way
-        u = uniforms(self._key, start, count, sum(self._widths.values()))
-        u_classes, u_items, u_counts, u_order = np.split(u, np.cumsum(list(self._widths.values()))[:-1], axis=1)
+        n = self.protocol.way
+        drawn = words(self._key, start, count, sum(self._widths.values()))
+        of_classes, of_items, of_counts, of_order = np.split(drawn, np.cumsum(list(self._widths.values()))[:-1], axis=1)
 
         all_classes = self.bank.num_classes
-        classes = distinct(u_classes, np.full(count, all_classes), all_classes, n)
+        classes = distinct(of_classes, np.full(count, all_classes), all_classes, n)
         sizes = self._counts[classes]
-        picked = distinct(u_items.reshape(count * n, -1), sizes.ravel(), self._smallest, self._take)
+        picked = distinct(of_items.reshape(count * n, -1), sizes.ravel(), self._smallest, self._take)
         items = self._offsets[classes][:, :, None] + picked.reshape(count, n, -1)
 
-        shots = np.array(protocol.shots)
-        if protocol.dirichlet is None:
-            queries = np.full((count, n), protocol.query)
-        else:
-            queries = dirichlet_counts(u_counts, protocol.dirichlet, protocol.query_size, sizes - shots)
-        position = np.arange(self._take)
-        first, last = shots[None, :, None], (shots + queries)[:, :, None]
-        in_support = np.broadcast_to(position < first, items.shape)
-        in_query = (position >= first) & (position < last)
-
-        order = np.argsort(u_order, axis=1, kind="stable")
-        labels = np.broadcast_to(np.arange(n)[:, None], items.shape)
-        drawn = EpisodeIndices(
-            classes=classes,
-            # Not -1, which is no number where there is no support.
-            support=items[in_support].reshape(count, protocol.support_size),
-            query=np.take_along_axis(items[in_query].reshape(count, -1), order, axis=1),
-            query_labels=np.take_along_axis(labels[in_query].reshape(count, -1), order, axis=1),
+        support, query, labels = self._parts(items, sizes, of_counts)
+        shuffled = order(of_order)
+        query, labels = (
+            rearranged(query, shuffled),
+            labels.take(shuffled) if labels.ndim == 1 else rearranged(labels, shuffled),
         )
+        drawn = EpisodeIndices(classes, support, query, labels)
         for name in EpisodeIndices.__dataclass_fields__:
             # A block is kept and handed out in slices: nobody may write into it.
             getattr(drawn, name).flags.writeable = False
         return drawn
+
+    def _parts(self, items: np.ndarray, sizes: np.ndarray, of_counts: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Support, query and the queries' labels, class by class, of the items `[count, n, take]` drawn; one row of labels
+        where they are the same in all tasks."""
+        protocol, (count, n, take) = self.protocol, items.shape
+        shots = np.array(protocol.shots)
+        if protocol.dirichlet is None and (shots == shots[0]).all():
+            shot = int(shots[0])
+            parts = items[:, :, :shot], items[:, :, shot : shot + protocol.query]
+            # Not -1, which is no number where there is no support.
+            support, query = (x.reshape(count, x.shape[2] * n) for x in parts)
+            return support, query, np.repeat(np.arange(n), protocol.query)
+        if protocol.dirichlet is None:
+            queries = np.full((count, n), protocol.query)
+        else:
+            queries = dirichlet_counts(uniform(of_counts), protocol.dirichlet, protocol.query_size, sizes - shots)
+        position = np.arange(take)
+        first, last = shots[None, :, None], (shots + queries)[:, :, None]
+        in_support = np.broadcast_to(position < first, items.shape)
+        in_query = (position >= first) & (position < last)
+        labels = np.broadcast_to(np.arange(n)[:, None], items.shape)
+        return (
+            items[in_support].reshape(count, protocol.support_size),
+            items[in_query].reshape(count, protocol.query_size),
+            labels[in_query].reshape(count, protocol.query_size),
+        )
 
 
 def episodes_sha256(sampler: EpisodeSampler) -> str:

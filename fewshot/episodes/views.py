@@ -7,7 +7,7 @@ import torch
 
 from fewshot.augment.pixels import Augment, training_images
 from fewshot.data.bank import Bank
-from fewshot.episodes.draw import Blocks, distinct, distinct_width, stream_key, uniforms
+from fewshot.episodes.draw import Blocks, distinct, distinct_width, stream_key, words
 from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.protocol import Protocol
 from fewshot.errors import FewshotError
@@ -114,5 +114,4 @@ class ViewSampler:
 
     def _draw(self, start: int, count: int) -> np.ndarray:
         n = len(self.bank)
-        u = uniforms(self._key, start, count, self._width)
-        return distinct(u, np.full(count, n), n, self.protocol.way)
+        return distinct(words(self._key, start, count, self._width), np.full(count, n), n, self.protocol.way)

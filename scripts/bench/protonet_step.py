@@ -1,0 +1,255 @@
+"""Training steps per second of Prototypical Networks with Conv-4: fewshot's loop, its bare backbone, plain PyTorch and the peers.
+
+    python scripts/bench/protonet_step.py [--data mini_imagenet] [--way 5] [--shot 5] [--query 15] [--rounds 5] [--steps 3]
+
+A step is one task: images drawn from memory and normalised, forward, loss, backward, Adam. fewshot's is its whole `meta_train`, which waits
+for its turn between two steps. `bare backbone` is the same network in the same layout on a tensor of random numbers, drawn once: what is left of
+the time is the framework's. `plain` is the loop of a tutorial: a random task by indexing, the network in torch's own layout, ReLU before pooling. The
+peers deliver the same images from memory by their own samplers and loaders and score them in their own way. Each in a process of its own, in turns.
+"""
+
+import argparse
+import json
+import random
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from queue import Queue
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader
+
+from fewshot import Bank, EpisodeSampler, Protocol, open_dataset
+from fewshot.backbones.conv4 import Conv4
+from fewshot.device import device_name, keep_freed_memory
+from fewshot.errors import FewshotError
+from fewshot.heads.prototype import PrototypeHead
+from fewshot.learners.metric_learner import MetricLearner
+from fewshot.losses.cross_entropy import CrossEntropy
+from fewshot.training.fabric import Trainer
+from fewshot.training.meta_train import meta_train
+from fewshot.training.settings import TrainingSettings
+
+sys.path.insert(0, str(Path(__file__).parent))
+from peers import InMemory, easyfsl_sampler, learn2learn_tasks
+from processes import compete, serve
+from rounds import report
+
+WAYS = {
+    "fewshot": {"side": "fewshot"},
+    "bare backbone, random tensor": {"side": "bare"},
+    "plain PyTorch": {"side": "plain"},
+    "learn2learn, in memory": {"side": "learn2learn"},
+    "easyfsl, in memory": {"side": "easyfsl"},
+    "fewshot, bf16": {"side": "fewshot", "precision": "bf16"},
+    "bare backbone, bf16": {"side": "bare", "precision": "bf16"},
+}
+
+
+def bank_of(arguments: argparse.Namespace) -> Bank:
+    """The training classes, or as many random images where the data set is not prepared."""
+    try:
+        return open_dataset(arguments.data, root=arguments.root, prepared=arguments.prepared).bank("train")
+    except FewshotError as error:
+        print(f"{error}; random images instead", file=sys.stderr)
+        shape = (1, 28, 28) if arguments.data == "omniglot" else (3, 84, 84)
+        items = torch.randint(0, 256, (64 * 100, *shape), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+        return Bank(items, torch.arange(64).repeat_interleave(100), [str(i) for i in range(64)])
+
+
+def of_fewshot(bank: Bank, protocol: Protocol, steps: int, precision: str) -> Callable[[], int]:
+    """Turns of `meta_train`: its schedule, which is asked once a step, waits for the next turn."""
+    turns, ends = Queue(), Queue()
+    left = 0
+
+    def schedule(done: int, total: int) -> float:
+        nonlocal left
+        if left == 0:
+            ends.put(None)
+            turns.get()
+            left = steps
+        left -= 1
+        return 1.0
+
+    def train() -> None:
+        channels, _, side = bank.items.shape[1:]
+        learner = MetricLearner(Conv4(channels, image_size=side), PrototypeHead(), CrossEntropy())
+        endless = Protocol(protocol.way, protocol.shot, protocol.query, episodes=10**7)
+        trainer = Trainer(precision=precision)
+        meta_train(
+            learner, bank, endless, schedule=schedule, settings=TrainingSettings(), trainer=trainer, show_progress=False
+        )
+
+    threading.Thread(target=train, daemon=True).start()
+    ends.get()
+
+    def turn() -> int:
+        turns.put(None)
+        ends.get()
+        return steps
+
+    return turn
+
+
+def of_bare_backbone(bank: Bank, protocol: Protocol, steps: int, precision: str) -> Callable[[], int]:
+    """Forward, backward and Adam on random numbers."""
+    keep_freed_memory()
+    net = (
+        Conv4(bank.items.shape[1], image_size=bank.items.shape[-1])
+        .to(bank.device)
+        .to(memory_format=torch.channels_last)
+    )
+    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
+    count = protocol.way * (protocol.shot + protocol.query)
+    images = torch.rand(count, *bank.items.shape[1:], device=bank.device).contiguous(memory_format=torch.channels_last)
+
+    def turn() -> int:
+        for _ in range(steps):
+            with torch.autocast(bank.device.type, torch.bfloat16, enabled=precision == "bf16"):
+                loss = net(images).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return steps
+
+    return turn
+
+
+def usual_conv4(channels: int) -> nn.Sequential:
+    """As it is mostly written."""
+    blocks = [
+        nn.Sequential(nn.Conv2d(channels if i == 0 else 64, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2))
+        for i in range(4)
+    ]  # fmt: skip
+    return nn.Sequential(*blocks, nn.Flatten())
+
+
+def of_loop(
+    net: nn.Module, protocol: Protocol, steps: int, tasks: Callable[[], tuple[Tensor, Tensor]], score
+) -> Callable[[], int]:
+    """A loop over `tasks()`, support and query images sorted by class, scored by `score(support, query)`."""
+    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
+    labels = torch.arange(protocol.way).repeat_interleave(protocol.query)
+
+    def turn() -> int:
+        for _ in range(steps):
+            support, query = tasks()
+            loss = cross_entropy(score(support, query), labels.to(query.device))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return steps
+
+    return turn
+
+
+def of_plain(bank: Bank, protocol: Protocol, steps: int) -> Callable[[], int]:
+    """Indexing, torch's layout, one forward pass of all images."""
+    net = usual_conv4(bank.items.shape[1]).to(bank.device)
+    size = len(bank) // bank.num_classes
+    way, shot, query = protocol.way, protocol.shot, protocol.query
+
+    def tasks() -> tuple[Tensor, Tensor]:
+        picked = torch.stack(
+            [c * size + torch.randperm(size)[: shot + query] for c in torch.randperm(bank.num_classes)[:way].tolist()]
+        )
+        images = bank.items[picked.to(bank.device)].float() / 255
+        return images[:, :shot].flatten(0, 1), images[:, shot:].flatten(0, 1)
+
+    def score(support: Tensor, query: Tensor) -> Tensor:
+        features = net(torch.cat([support, query]))
+        prototypes = features[: len(support)].unflatten(0, (way, shot)).mean(1)
+        return -(torch.cdist(features[len(support) :], prototypes) ** 2)
+
+    return of_loop(net, protocol, steps, tasks, score)
+
+
+def of_learn2learn(bank: Bank, protocol: Protocol, steps: int) -> Callable[[], int]:
+    """Its task set, the prototypes of its own example."""
+    from learn2learn.nn import PrototypicalClassifier
+
+    way, shot, query = protocol.way, protocol.shot, protocol.query
+    sets = learn2learn_tasks(InMemory(bank), protocol)
+    net = usual_conv4(bank.items.shape[1]).to(bank.device)
+    prototypes = PrototypicalClassifier()
+
+    def tasks() -> tuple[Tensor, Tensor]:
+        images, _ = sets.sample()
+        images = images.unflatten(0, (way, shot + query)).to(bank.device)
+        return images[:, :shot].flatten(0, 1), images[:, shot:].flatten(0, 1)
+
+    def score(support: Tensor, query: Tensor) -> Tensor:
+        features = net(torch.cat([support, query]))
+        labels = torch.arange(way, device=bank.device).repeat_interleave(shot)
+        prototypes.fit_(features[: len(support)], labels)
+        return prototypes(features[len(support) :])
+
+    return of_loop(net, protocol, steps, tasks, score)
+
+
+def of_easyfsl(bank: Bank, protocol: Protocol, steps: int) -> Callable[[], int]:
+    """Its sampler, collation and Prototypical Networks."""
+    from easyfsl.methods import PrototypicalNetworks
+
+    data = InMemory(bank)
+    sampler = easyfsl_sampler(data, protocol)
+    loader = iter(DataLoader(data, batch_sampler=sampler, collate_fn=sampler.episodic_collate_fn))
+    model = PrototypicalNetworks(usual_conv4(bank.items.shape[1])).to(bank.device)
+    labels = None
+
+    def tasks() -> tuple[Tensor, Tensor]:
+        nonlocal labels
+        support, labels, images, _, _ = next(loader)
+        return support.to(bank.device), images.to(bank.device)
+
+    def score(support: Tensor, query: Tensor) -> Tensor:
+        model.process_support_set(support, labels.to(bank.device))
+        return model(query)
+
+    return of_loop(model, protocol, steps, tasks, score)
+
+
+def turns_of(way: dict, arguments: argparse.Namespace) -> Callable[[], int]:
+    """The turns of one side."""
+    random.seed(0)
+    torch.manual_seed(0)
+    torch.set_num_threads(arguments.threads)
+    bank, protocol = bank_of(arguments), Protocol(arguments.way, arguments.shot, arguments.query)
+    bank = bank.to("cuda" if torch.cuda.is_available() else "cpu")
+    EpisodeSampler(bank, protocol)
+    if way["side"] in ("fewshot", "bare"):
+        make = of_fewshot if way["side"] == "fewshot" else of_bare_backbone
+        return make(bank, protocol, arguments.steps, way.get("precision", "32"))
+    make = {"plain": of_plain, "learn2learn": of_learn2learn, "easyfsl": of_easyfsl}[way["side"]]
+    return make(bank, protocol, arguments.steps)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", default="mini_imagenet")
+    parser.add_argument("--way", type=int, default=5)
+    parser.add_argument("--shot", type=int, default=5)
+    parser.add_argument("--query", type=int, default=15, help="of each class")
+    parser.add_argument("--steps", type=int, default=3, help="of a turn")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--root", default="data/raw")
+    parser.add_argument("--prepared", default="data/prepared")
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.serve:
+        serve(turns_of(json.loads(arguments.serve), arguments))
+        return
+    print(
+        f"Prototypical Networks, Conv-4, {arguments.data}, {arguments.way}-way {arguments.shot}-shot {arguments.query}-query, "
+        f"{device_name(torch.device('cuda' if torch.cuda.is_available() else 'cpu'))}, torch {torch.__version__}, "
+        f"{arguments.threads} threads, {arguments.rounds} interleaved rounds\n"
+    )
+    report(compete(WAYS, sys.argv[1:], arguments.rounds), "steps")
+
+
+if __name__ == "__main__":
+    main()
