@@ -8,8 +8,8 @@ processes take turns.
 
 import argparse
 import json
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -19,7 +19,8 @@ from fewshot.backbones.folding import fold_batchnorm
 from fewshot.device import keep_freed_memory
 
 sys.path.insert(0, str(Path(__file__).parent))
-from rounds import interleaved, report
+from processes import compete, serve
+from rounds import report
 
 TRAINING = {
     "kept memory, channels-last (the default)": {"keep": True, "last": True},
@@ -34,8 +35,8 @@ EMBEDDING = {
 }
 
 
-def serve(way: dict, size: int) -> None:
-    """Do one piece of work for every line on standard input."""
+def work_of(way: dict, size: int) -> Callable[[], int]:
+    """A turn of one way, which returns how many images it took."""
     torch.manual_seed(0)
     if way.get("keep"):
         keep_freed_memory()
@@ -66,30 +67,7 @@ def serve(way: dict, size: int) -> None:
 
     if "batch" in way:
         net.eval()
-    for _ in sys.stdin:
-        print(embed() if "batch" in way else train(), flush=True)
-
-
-def compete(ways: dict[str, dict], size: int, rounds: int) -> None:
-    processes = {
-        name: subprocess.Popen(
-            [sys.executable, __file__, "--serve", json.dumps(way), "--size", str(size)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )
-        for name, way in ways.items()
-    }  # fmt: skip
-
-    def work(process):
-        def turn() -> int:
-            process.stdin.write("\n")
-            process.stdin.flush()
-            return int(process.stdout.readline())
-
-        return turn
-
-    report(interleaved({name: work(process) for name, process in processes.items()}, rounds), "images")
-    for process in processes.values():
-        process.communicate()
+    return embed if "batch" in way else train
 
 
 def main() -> None:
@@ -99,14 +77,15 @@ def main() -> None:
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
-        serve(json.loads(arguments.serve), arguments.size)
+        serve(work_of(json.loads(arguments.serve), arguments.size))
         return
     print(
         f"Conv-4, {arguments.size}x{arguments.size}, torch {torch.__version__}, {torch.get_num_threads()} threads\n\ntraining"
     )
-    compete(TRAINING, arguments.size, arguments.rounds)
+    size = ["--size", str(arguments.size)]
+    report(compete(TRAINING, size, arguments.rounds), "images")
     print("\nembedding")
-    compete(EMBEDDING, arguments.size, arguments.rounds)
+    report(compete(EMBEDDING, size, arguments.rounds), "images")
 
 
 if __name__ == "__main__":
