@@ -212,7 +212,8 @@ def _accuracies(predict, episodes: Episodes, observe: Predictions | None) -> tor
     logits = predict(episodes)
     if observe is not None:
         observe.add(episodes, logits)
-    right = (logits.argmax(-1) == episodes.query_labels).double()
+    # The largest of scores that are no numbers would be the first class, and right as often as chance.
+    right = ((logits.argmax(-1) == episodes.query_labels) & ~logits.isnan().any(-1)).double()
     member = one_hot(episodes.query_labels, episodes.way).double()
     counts = member.sum(1)
     of_class = (right[:, None] @ member).squeeze(1) / counts.clamp_min(1)

@@ -174,6 +174,21 @@ def test_scores_that_are_no_numbers_are_one_line(bank):
         evaluate(learner_with(Says(lambda e: random_logits(e) * torch.nan)), bank, Protocol(episodes=3))
 
 
+def test_a_query_whose_scores_are_no_numbers_is_wrong(bank):
+    def logits(episodes):
+        said = one_hot(episodes)
+        said[:, ::2, -1] = torch.nan
+        return said
+
+    head = Says(logits)
+    for transductive in (False, True):
+        head.transductive = transductive
+        assert evaluate(learner_with(head), bank, Protocol(5, 1, 4, episodes=5)).accuracy == 50
+    head.logits, head.transductive = lambda e: one_hot(e) * torch.nan, True
+    # The largest of NaN is the first: one in five would be right.
+    assert evaluate(learner_with(head), bank, Protocol(5, 1, 4, episodes=5)).accuracy == 0
+
+
 @pytest.mark.parametrize("says", [True, False])
 def test_attributes_are_shown_to_those_alone_that_say_they_read_them(bank, says):
     informed = bank.replacing(class_attributes=torch.eye(bank.num_classes), attributes_name="one-hot")
