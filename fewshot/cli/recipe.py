@@ -165,8 +165,11 @@ def parts_of_learner(config: DictConfig) -> list[str]:
 
 def _innermost(node: DictConfig) -> DictConfig:
     """The learner that others are wrapped around."""
+    where = "learner"
     while "learner" in node:
-        node = node.learner
+        node, where = node.learner, f"{where}.learner"
+        if not OmegaConf.is_dict(node):
+            raise FewshotError(f"{where}={node}; expected a learner with a _target_, or leave it out")
     return node
 
 

@@ -1,5 +1,7 @@
 """Tasks made of support sets alone, to learn from before any query is seen."""
 
+from collections.abc import Sequence
+
 import torch
 
 from fewshot.episodes.episodes import Episodes
@@ -30,10 +32,7 @@ def split_support(episodes: Episodes, how: str) -> Episodes:
     if how == "items":
         return Episodes(items[:, :0], labels[:, :0], items, labels, episodes.classes, episodes.attributes)
     shot = size // way
-    if size != shot * way:
-        raise FewshotError(f"split={how} needs as many support items of each class; leave out uneven shots")
-    if shot < 2:
-        raise FewshotError(f"split={how} needs at least 2 shots of each class, these tasks have {shot}")
+    check_split(how, (shot,) * (way - 1) + (size - shot * (way - 1),))
     if how == "halves":
         # Stable, so that of each class the first items come first.
         order = labels.argsort(dim=1, stable=True).unflatten(1, (way, shot))
@@ -58,6 +57,21 @@ def split_support(episodes: Episodes, how: str) -> Episodes:
         episodes.classes.repeat_interleave(size, dim=0),
         None if episodes.attributes is None else episodes.attributes.repeat_interleave(size, dim=0),
     )
+
+
+def check_split(how: str, shots: Sequence[int]) -> None:
+    """Raise a FewshotError if support sets of so many items of each class cannot be split so.
+
+    Args:
+        how: as in `split_support`.
+        shots: items of each class.
+    """
+    if how == "items":
+        return
+    if len(set(shots)) > 1:
+        raise FewshotError(f"split={how} needs as many support items of each class; leave out uneven shots")
+    if shots[0] < 2:
+        raise FewshotError(f"split={how} needs at least 2 shots of each class, these tasks have {shots[0]}")
 
 
 def _taken(items: torch.Tensor, index: torch.Tensor) -> torch.Tensor:

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from fewshot.episodes.episodes import Episodes
+from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.prototypes import prototypes
 from fewshot.errors import FewshotError
 
@@ -73,15 +74,22 @@ class LinearHead(nn.Module):
             return {"weight": self.weight.repeat(tasks, way, 1), "bias": self.bias.repeat(tasks, way)}
         return {}
 
+    def check_protocol(self, protocol: Protocol) -> None:
+        """Raise a FewshotError if tasks have more classes than there are rows."""
+        self._check_way(protocol.way)
+
     def forward(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
         """Features of a batch of tasks to logits `[B, Q, N]`."""
         way, rows = episodes.way, len(self.bias)
         if self.makes_weights and rows != way:
             own = self.start(episodes)
             return episodes.query @ own["weight"].transpose(1, 2) + own["bias"][:, None]
-        if rows < way:
-            raise FewshotError(
-                f"tasks of {way} classes for a linear head of {rows}; train with at least as many (episodes.train.way), or use "
-                f"head.start=shared or prototypes"
-            )
+        self._check_way(way)
         return episodes.query @ self.weight[:way].T + self.bias[:way]
+
+    def _check_way(self, way: int) -> None:
+        if not self.makes_weights and len(self.bias) < way:
+            raise FewshotError(
+                f"tasks of {way} classes for a linear head of {len(self.bias)}; train with at least as many "
+                f"(episodes.train.way), or use head.start=shared or prototypes"
+            )

@@ -107,7 +107,7 @@ def check_tasks(scorer: nn.Module, bank: Bank, protocol: Protocol) -> None:
     """Raise a FewshotError if a learner or a head cannot score tasks of such a bank and protocol.
 
     A head says `needs_support = False` if it can do without support items, and `attribute_size`, how many numbers it expects to
-    be known of each class, if it cannot do without them.
+    be known of each class, if it cannot do without them. What else a learner or a head asks of tasks its `check_protocol` says.
 
     Args:
         scorer: learner or head.
@@ -122,6 +122,9 @@ def check_tasks(scorer: nn.Module, bank: Bank, protocol: Protocol) -> None:
             f"shot=0 gives no support items, by which {type(head).__name__} knows a class; use at least one shot, or a head that "
             f"knows classes by their attributes, such as head=zero_shot"
         )
+    for part in dict.fromkeys((scorer, head)):
+        if hasattr(part, "check_protocol"):
+            part.check_protocol(protocol)
     wanted = getattr(head, "attribute_size", None)
     if wanted is None:
         return

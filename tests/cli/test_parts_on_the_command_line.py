@@ -51,6 +51,8 @@ def test_each_choice_trains_and_is_in_the_row(fewshot, choice, column, text):
         ("learner=maml learner.inner_loss=triplets", "unknown loss 'triplets'"),
         ("learner=maml learner.inner_loss=[icnn]", "learner.inner_loss=['icnn']; expected a loss such as icnn"),
         ("learner=maml learner.steps=many", "learner.steps='many'; expected a whole number"),
+        ("learner=maml learner.learner=null", "learner.learner=None; expected a learner with a _target_"),
+        ("learner=maml episodes.test.way=6", "tasks of 6 classes for a linear head of 5"),
         ("learner=metric_maml", "split=leave_one_out needs at least 2 shots"),
     ],
 )

@@ -9,7 +9,9 @@ from fewshot.episodes.protocol import Protocol
 from fewshot.errors import FewshotError
 from fewshot.evaluation.scoring import evaluate
 from fewshot.heads.feature_transform import FeatureTransform, Prepared
+from fewshot.heads.linear import LinearHead
 from fewshot.heads.prototype import PrototypeHead
+from fewshot.learners.gradient.maml import MAML
 from fewshot.learners.learner import check_tasks
 from fewshot.learners.metric_learner import MetricLearner
 from fewshot.losses.cross_entropy import CrossEntropy
@@ -51,6 +53,44 @@ def test_training_refuses_it_too(bank, validation):
     protocols = (one, bank, ZERO) if validation else (ZERO, None, None)
     with pytest.raises(FewshotError, match="shot=0 gives no support items"):
         meta_train(learner(PrototypeHead()), bank, *protocols, show_progress=False)
+
+
+def never(*_):
+    raise AssertionError("asked of a learner that the tasks do not fit")
+
+
+def test_more_classes_than_a_linear_head_has_rows_are_refused_before_any_training(bank):
+    maml = MAML(learner(LinearHead(4, way=3)), 1)
+    maml.training_loss = maml.predict = never
+    check_tasks(maml, bank, Protocol(3, 1, 4))
+    for ask in (
+        lambda: evaluate(maml, bank, Protocol(4, 1, 4, episodes=2)),
+        lambda: meta_train(maml, bank, Protocol(3, 1, 4, episodes=2), bank, Protocol(4, 1, 4), show_progress=False),
+    ):
+        with pytest.raises(
+            FewshotError, match="tasks of 4 classes for a linear head of 3; train with at least as many"
+        ):
+            ask()
+    check_tasks(MAML(learner(LinearHead(4, way=3, start="shared")), 1), bank, Protocol(4, 1, 4))
+
+
+@pytest.mark.parametrize("split", ["halves", "leave_one_out"])
+def test_support_sets_that_cannot_be_split_are_refused_before_any_training(bank, split):
+    maml = MAML(learner(PrototypeHead()), 1, split=split)
+    maml.training_loss = maml.predict = never
+    two, words = Protocol(3, 2, 4, episodes=2), f"split={split} needs at least 2 shots"
+    check_tasks(maml, bank, two)
+    for ask in (
+        lambda: evaluate(maml, bank, Protocol(3, 1, 4, episodes=2)),
+        lambda: meta_train(maml, bank, two, bank, Protocol(3, 1, 4), show_progress=False),
+    ):
+        with pytest.raises(FewshotError, match=words):
+            ask()
+    # As many items as two of each class, but one class has three and one has one.
+    with pytest.raises(FewshotError, match="as many support items of each class"):
+        check_tasks(maml, bank, Protocol(3, (1, 2, 3), 4))
+    # Without steps nothing is split.
+    check_tasks(MAML(learner(PrototypeHead()), 1, test_steps=0, split=split), bank, Protocol(3, 1, 4))
 
 
 def test_a_head_of_attributes_wants_as_many_as_it_was_made_for(bank):

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from fewshot.device import processes
 from fewshot.episodes.episodes import Episodes
-from fewshot.episodes.support_split import SPLITS, split_support
+from fewshot.episodes.protocol import Protocol
+from fewshot.episodes.support_split import SPLITS, check_split, split_support
 from fewshot.errors import FewshotError
 from fewshot.learners.feature_learner import FeatureLearner
 from fewshot.learners.gradient.gradient_learner import GradientLearner, Mixing
@@ -107,9 +108,16 @@ class MAML(GradientLearner):
                 f"learner.split=items leaves no support to {type(learner.head).__name__}; use halves or leave_one_out, or head=linear"
             )
         named = dict(learner.named_parameters())
-        shapes = {name: named[name].shape if name in named else _row_shape(learner, name) for name in self.adapted}
+        # Of rows that a head makes for each task: a rate for each number of a row, the same for all classes.
+        rows = {n: torch.Size((1, *learner.get_buffer(n).shape[1:])) for n in self.adapted if n not in named}
+        shapes = {name: rows[name] if name in rows else named[name].shape for name in self.adapted}
         self.rates = InnerRates(rates, lr, shapes, max(1, steps))
         self.register_buffer("episodes_trained", torch.zeros((), dtype=torch.int64))
+
+    def check_protocol(self, protocol: Protocol) -> None:
+        """Raise a FewshotError if the steps cannot learn from the support sets of such tasks."""
+        if self.steps and self.test_steps:
+            check_split(self.split, protocol.shots)
 
     # Training.
 
@@ -241,8 +249,3 @@ class MAML(GradientLearner):
         self._vectorising = now
         for norm in self.norms:
             norm.by_hand = now
-
-
-def _row_shape(learner: FeatureLearner, name: str) -> torch.Size:
-    """Of weights that a head makes for each task: a rate for each number of a row, the same for all classes."""
-    return torch.Size((1, *learner.get_buffer(name).shape[1:]))
