@@ -6,8 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm
+from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 
 from fewshot.episodes.episodes import Episodes
+from fewshot.errors import FewshotError
 from fewshot.learners.gradient.batch_norm import batch_norm_twice
 
 
@@ -34,8 +36,15 @@ class TaskNorm(nn.Module):
         self.support_items: int | None = None
         # Under vmap the library's BatchNorm has wrong second derivatives; tests hold on to that.
         self.by_hand = False
+        # What some layers of timm do after they normalise.
+        self.drop: nn.Module | None = None
+        self.act: nn.Module | None = None
 
     def forward(self, x: Float[Tensor, "n d ..."]) -> Float[Tensor, "n d ..."]:
+        x = self._normalised(x)
+        return x if self.act is None else self.act(self.drop(x))
+
+    def _normalised(self, x: Tensor) -> Tensor:
         first = self.support_items
         if first is None or first in (0, len(x)):
             return self._by_themselves(x)
@@ -64,7 +73,11 @@ class TaskNorm(nn.Module):
 
 
 def with_task_norms(module: nn.Module, transductive: bool) -> nn.Module:
-    """`module` with every BatchNorm replaced by a `TaskNorm` of the same weights, in place."""
+    """`module` with every BatchNorm replaced by a `TaskNorm` of the same weights, in place.
+
+    Raises:
+        FewshotError: a layer that is more than BatchNorm and, as timm's are, an activation.
+    """
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
             norm = TaskNorm(child.num_features, child.eps, transductive)
@@ -72,6 +85,13 @@ def with_task_norms(module: nn.Module, transductive: bool) -> nn.Module:
                 norm.weight, norm.bias = child.weight, child.bias
             else:
                 norm.requires_grad_(False)
+            if isinstance(getattr(child, "act", None), nn.Module):
+                norm.drop, norm.act = getattr(child, "drop", nn.Identity()), child.act
+            elif type(child).forward is not BatchNorm.forward:
+                raise FewshotError(
+                    f"backbone: {type(child).__name__} does more than BatchNorm, so it cannot be normalised by task; use "
+                    f"learner.norm=running with learner.adapts=head, or another backbone"
+                )
             setattr(module, name, norm)
         else:
             with_task_norms(child, transductive)

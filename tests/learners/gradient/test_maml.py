@@ -380,6 +380,34 @@ def test_weights_of_an_ordinary_batchnorm_fit():
     assert torch.equal(learner.backbone.norm.weight, net.norm.weight)
 
 
+def test_a_batchnorm_with_an_activation_in_it_keeps_it():
+    layers = pytest.importorskip("timm.layers")
+    torch.manual_seed(0)
+    backbone = nn.Sequential(
+        nn.Conv2d(1, 3, 3), layers.BatchNormAct2d(3, act_layer=nn.ReLU, inplace=True), nn.Flatten()
+    )
+    backbone.feature_size = 48
+    episodes = tasks(1, dtype=torch.float32)
+    both = torch.cat([episodes.support[0], episodes.query[0]])
+    expected = backbone(both)
+    assert (expected == 0).any()
+    learner = MAML(MetricLearner(backbone, LinearHead(48, 3), CrossEntropy()), 1)
+    torch.testing.assert_close(learner.embed(both), expected)
+    found = gradients(learner, episodes)
+    assert (found["learner.backbone.1.weight"] != 0).any()
+
+
+def test_a_batchnorm_that_does_something_else_is_refused():
+    class Doubled(nn.BatchNorm2d):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    net = Net()
+    net.norm = Doubled(3)
+    with pytest.raises(FewshotError, match="Doubled does more than BatchNorm"):
+        MAML(MetricLearner(net, LinearHead(4, 3), CrossEntropy()))
+
+
 @pytest.mark.parametrize("by_hand", [False, True])
 def test_task_norm_of_one_set_is_batchnorm_in_training(by_hand):
     ours, library = TaskNorm(3), nn.BatchNorm2d(3)
