@@ -23,6 +23,9 @@ class CrossEntropy(nn.Module):
     Source: Snell et al. 2017, section 2.2 (the learning objective).
     """
 
+    # Of the tasks it looks at the labels of queries alone.
+    reads_support = False
+
     def __init__(self, label_smoothing: float = 0.0):
         super().__init__()
         if not 0 <= label_smoothing <= 1:

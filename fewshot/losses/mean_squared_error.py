@@ -14,6 +14,9 @@ class MeanSquaredError(nn.Module):
     Source: Sung et al. 2018, equation 2; for heads whose scores lie in 0..1.
     """
 
+    # Of the tasks it looks at the labels of queries alone.
+    reads_support = False
+
     def forward(self, episodes: Episodes, logits: Float[Tensor, "b q n"]) -> LossValue:
         """Scores `[B, Q, N]` of a batch of tasks to a scalar."""
         value = mse_loss(logits, one_hot(episodes.query_labels, episodes.way).to(logits.dtype))

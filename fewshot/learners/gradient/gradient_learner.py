@@ -111,8 +111,9 @@ class GradientLearner(Learner):
     def _outer(self, weights: Weights, task: Episodes, verb: str, mixing: Mixing = None):
         """A verb on the queries of a task, with its weights."""
         by_support = self.norm in ("support", "support_plus_one") and bool(self.norms)
-        if not getattr(self.head, "reads_support", True) and not by_support:
-            # Neither head nor normalisation looks at the support any more.
+        by_loss = verb == "loss_of_features" and getattr(self.loss, "reads_support", True)
+        if not getattr(self.head, "reads_support", True) and not by_support and not by_loss:
+            # Neither head nor loss nor normalisation looks at the support any more.
             task = task.without_support()
         return self._call(weights, verb, self._features(weights, task, mixing))
 

@@ -140,8 +140,9 @@ class Learn2Learn(Learner):
         trained = [p for p in self.parameters() if p.requires_grad]
         gradients = dict.fromkeys(trained, 0)
         total, right, parts = 0, 0, {}
+        reads_support = getattr(self.loss, "reads_support", True)
         for task in (episodes if features is None else features).split(1):
-            seen, logits = self._adapted(task, self.steps, self.first_order)
+            seen, logits = self._adapted(task, self.steps, self.first_order, reads_support)
             value, named = self.loss(seen, logits)
             if torch.is_grad_enabled() and features is None:
                 slopes = torch.autograd.grad(value / len(episodes), trained, allow_unused=True, materialize_grads=True)
@@ -162,14 +163,16 @@ class Learn2Learn(Learner):
             # The values of a step are the same in first order, at less memory.
             return torch.cat([self._adapted(task, self.test_steps, True)[1].detach() for task in episodes.split(1)])
 
-    def _adapted(self, task: Episodes, steps: int, first_order: bool) -> tuple[Episodes, Tensor]:
+    def _adapted(
+        self, task: Episodes, steps: int, first_order: bool, with_support: bool = False
+    ) -> tuple[Episodes, Tensor]:
         """Features and logits of the queries of one task after the steps. Where the backbone stays its items are features."""
         clone = self.algorithm.clone()
         inner = split_support(task, "items")
         for _ in range(steps):
             clone.adapt(self.loss(*clone(inner)).total, first_order=first_order)
         by_support = self.adapts_backbone and self.norm == "support" and self.norms
-        return clone(task if by_support else task.without_support())
+        return clone(task if by_support or with_support else task.without_support())
 
     def _features_of_all(self, episodes: Episodes) -> Episodes:
         """By the backbone as it is; BatchNorm of tasks sees them one by one."""

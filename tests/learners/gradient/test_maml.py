@@ -15,6 +15,7 @@ from fewshot.learners.gradient.maml import MAML
 from fewshot.learners.gradient.task_norm import TaskNorm
 from fewshot.learners.metric_learner import MetricLearner
 from fewshot.losses.cross_entropy import CrossEntropy
+from fewshot.losses.icnn import ICNN
 from fewshot.training.meta_train import meta_train
 from fewshot.training.settings import TrainingSettings
 
@@ -161,6 +162,16 @@ def test_without_steps_it_is_the_plain_learner():
     torch.testing.assert_close(learner.training_loss(episodes).total, plain.training_loss(episodes).total)
     for name, value in expected.items():
         torch.testing.assert_close(found[f"learner.{name}"], value, rtol=0, atol=1e-12)
+
+
+@BOTH
+@pytest.mark.parametrize("norm", ["support", "transductive"])
+def test_a_loss_of_features_sees_support_and_queries_however_they_are_normalised(how, norm):
+    torch.manual_seed(0)
+    plain = MetricLearner(Net(norm=False), LinearHead(4, 3), ICNN(neighbours=2)).double()
+    expected = plain.training_loss(tasks()).total
+    learner = MAML(plain, 0, norm=norm, tasks=how)
+    torch.testing.assert_close(learner.training_loss(tasks()).total, expected, rtol=0, atol=1e-12)
 
 
 def test_weights_with_two_names_are_adapted_under_both():
