@@ -379,6 +379,23 @@ def test_with_the_support_s_statistics_queries_do_not_see_each_other(bank):
         evaluate(learner.float(), bank, Protocol(3, 1, 3, episodes=4))
 
 
+@pytest.mark.parametrize("norm", ["support", "transductive"])
+def test_support_and_queries_are_normalised_as_the_norm_says_where_a_head_compares_them(norm):
+    torch.manual_seed(0)
+    learner = MAML(MetricLearner(Net(), PrototypeHead(), CrossEntropy()), 0, norm=norm, split="halves").double()
+    torch.manual_seed(0)
+    net, episodes = Net().double().train(), tasks(1)
+    own = net(episodes.support[0])
+    queries = net(episodes.query[0])
+    if norm == "support":
+        raw = net.first(episodes.support[0]).detach()
+        net.norm.running_mean.copy_(raw.mean((0, 2, 3)))
+        net.norm.running_var.copy_(raw.var((0, 2, 3), correction=0))
+        queries = net.eval()(episodes.query[0])
+    features = episodes.with_items(own[None], queries[None])
+    torch.testing.assert_close(learner.predict(episodes), PrototypeHead()(features), rtol=0, atol=1e-12)
+
+
 def test_without_batchnorm_nothing_is_transductive():
     assert not linear_maml(norm_in_net=False, norm="transductive").transductive
 
