@@ -24,7 +24,7 @@ class ProtoTriplet(nn.Module):
         margin: at least 0.
 
     Raises:
-        FewshotError: a negative margin.
+        FewshotError: a negative margin, or tasks without support.
 
     Source: Mendez-Ruiz et al., SuSana Distancia is all you need, 2023; the formula is that of the authors' public code.
     """
@@ -37,6 +37,11 @@ class ProtoTriplet(nn.Module):
 
     def forward(self, episodes: Episodes, logits: Float[Tensor, "b q n"]) -> LossValue:
         """Features of a batch of tasks to a scalar; the logits are not used."""
+        if not episodes.support.shape[1]:
+            raise FewshotError(
+                "loss=proto_triplet compares with prototypes of the support, and these tasks have none; use another "
+                "loss, or, where steps on the support learn by it, learner.split=halves or leave_one_out"
+            )
         centres = prototypes(episodes.support, episodes.support_labels, episodes.way)
         distance = (squared_euclidean(episodes.query, centres) + _EPSILON).sqrt()
         own = episodes.query_labels[..., None]

@@ -158,6 +158,12 @@ def test_what_makes_no_loss_is_refused(make, word):
         make()
 
 
+def test_prototypes_of_no_support_are_refused():
+    episodes = episodes_of().without_support()
+    with pytest.raises(FewshotError, match="loss=proto_triplet compares with prototypes of the support"):
+        ProtoTriplet()(episodes, no_logits(episodes))
+
+
 def test_tasks_that_are_too_small_are_refused():
     episodes = episodes_of(way=2, shot=1, query=1)
     with pytest.raises(FewshotError, match="needs at least 3 items, this task has 2"):

@@ -183,7 +183,9 @@ def _names(learner: FeatureLearner, adapts: str | Sequence[str]) -> list[str]:
         known += [f"head.{name}" for name in ("weight", "bias") if f"head.{name}" not in known]
     if adapts == "all":
         return [name for name in known if not name.startswith("loss.")]
-    parts = [adapts] if isinstance(adapts, str) else list(adapts)
+    parts = [adapts] if isinstance(adapts, str) else list(adapts or ())
+    if not parts:
+        raise FewshotError("learner.adapts names nothing; use learner.steps=0 for no adaptation, or all")
     for part in parts:
         if not any(f"{name}.".startswith(f"{part}.") for name in known):
             tops = sorted({name.partition(".")[0] for name in known})

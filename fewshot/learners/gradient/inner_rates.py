@@ -1,5 +1,6 @@
 """The rates of gradient steps on a task, given or learned."""
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -33,8 +34,8 @@ class InnerRates(nn.Module):
         super().__init__()
         if kind not in RATES:
             raise FewshotError(f"learner.rates={kind}; expected one of {', '.join(RATES)}")
-        if start < 0:
-            raise FewshotError(f"learner.lr={start}; expected at least 0")
+        if not 0 <= start < math.inf:
+            raise FewshotError(f"learner.lr={start}; expected at least 0, and a finite number")
         self.kind, self.start, self.steps = kind, start, steps
         if kind == "fixed":
             shapes = {}

@@ -457,8 +457,11 @@ def test_task_norm_of_one_set_is_batchnorm_in_training(by_hand):
         ({"steps": -1}, "learner.steps=-1; expected at least 0"),
         ({"tasks_per_chunk": 0}, "learner.tasks_per_chunk=0; expected at least 1"),
         ({"lr": -0.1}, "learner.lr=-0.1; expected at least 0"),
+        ({"lr": float("nan")}, "learner.lr=nan; expected at least 0, and a finite number"),
+        ({"lr": float("inf")}, "learner.lr=inf; expected at least 0, and a finite number"),
         ({"clip": 0.0}, "learner.clip=0.0; expected more than 0"),
         ({"adapts": "neck"}, "learner.adapts=neck, of which there are no weights; expected all, backbone, head"),
+        ({"adapts": []}, "learner.adapts names nothing; use learner.steps=0"),
         ({"norm": "running"}, "learner.norm=running goes with a backbone that is not adapted"),
     ],
 )
