@@ -208,6 +208,35 @@ def test_a_step_that_fails_leaves_the_weights_in_their_places():
     assert all(after[name] is weight for name, weight in before.items())
 
 
+@BOTH
+def test_training_and_tests_take_steps_of_their_own(how):
+    episodes = tasks(2)
+    learner = linear_maml(steps=2, test_steps=0, tasks=how)
+    for name, value in gradients(linear_maml(steps=2, tasks=how), episodes).items():
+        torch.testing.assert_close(gradients(learner, episodes)[name], value, rtol=0, atol=1e-12)
+    torch.testing.assert_close(learner.predict(episodes), linear_maml(steps=0).predict(episodes), rtol=0, atol=1e-12)
+
+
+@BOTH
+def test_the_steps_take_the_inner_loss_and_no_other(how):
+    found = []
+    for loss, inner in ((ICNN(neighbours=2), None), (CrossEntropy(), ICNN(neighbours=2)), (CrossEntropy(), None)):
+        torch.manual_seed(0)
+        learner = MetricLearner(Net(), LinearHead(4, 3), loss)
+        found.append(MAML(learner, 2, lr=0.3, inner_loss=inner, tasks=how).double().predict(tasks()))
+    own, named, other = found
+    torch.testing.assert_close(named, own, rtol=0, atol=1e-12)
+    assert (named - other).abs().max() > 1e-3
+
+
+@BOTH
+def test_clipped_steps_are_short_and_their_meta_gradient_is_that_of_finite_differences(how):
+    learner, episodes = linear_maml(clip=0.02, lr=1.0, steps=1, norm_in_net=False, tasks=how), tasks(2)
+    plain = linear_maml(clip=None, lr=1.0, steps=1, norm_in_net=False, tasks=how)
+    assert (learner.predict(episodes) - plain.predict(episodes)).abs().max() > 1e-3
+    assert_finite_differences(learner, episodes, gradients(learner, episodes), rel=1e-5, abs=1e-8)
+
+
 def test_a_rate_of_zero_is_no_adaptation():
     episodes = tasks()
     found, expected = (linear_maml(**o).predict(episodes) for o in ({"lr": 0.0, "steps": 3}, {"steps": 0}))
