@@ -107,7 +107,9 @@ class Reptile(GradientLearner):
         totals, moved = [], {name: torch.zeros_like(w) for name, w in start.items()}
         for task in episodes.split(1):
             pool = _pooled(task)
-            generator = torch.Generator().manual_seed((self.seed << 32) + int(self.tasks_trained))
+            # Torch's generator looks at 32 bits alone; an odd factor near the golden ratio of 2^32 keeps the tasks of seeds apart.
+            own = (int(self.tasks_trained) + self.seed * 0x9E3779B1) % 2**32
+            generator = torch.Generator().manual_seed(own)
             self.tasks_trained += 1
             trail = self._trained(start, pool, self.steps, self.batch_size, generator, self._state(copied=False))
             for after, found in trail:

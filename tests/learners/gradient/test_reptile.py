@@ -186,6 +186,23 @@ def test_maml_by_vmap_and_by_loop_agree_where_queries_come_one_at_a_time():
         torch.testing.assert_close(value, found[1][name], rtol=0, atol=1e-10)
 
 
+def test_each_task_and_each_seed_has_batches_of_its_own():
+    episodes, found = tasks(1), []
+    for seed in (0, 1):
+        # Without Adam, whose moments would go on from task to task.
+        learner = reptile(seed=0, batch_size=2, optimizer="sgd")
+        learner.seed = seed
+        found += [gradients(learner, episodes)["learner.head.weight"] for _ in range(2)]
+    assert all((a - b).abs().max() > 1e-6 for i, a in enumerate(found) for b in found[:i])
+
+
+def test_tests_have_batches_of_their_own_size():
+    episodes = tasks(1)
+    found = [reptile(batch_size=a, test_batch_size=b).predict(episodes) for a, b in ((2, 2), (3, 2), (2, 3))]
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
+    assert (found[0] - found[2]).abs().max() > 1e-4
+
+
 def test_a_prediction_does_not_depend_on_the_tasks_beside_it():
     learner, episodes = reptile(test_batch_size=2), tasks(3)
     logits = learner.predict(episodes)
