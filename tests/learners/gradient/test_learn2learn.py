@@ -61,6 +61,14 @@ def test_maml(dtype, atol, norm, first_order):
 
 
 @installed
+def test_tests_take_steps_of_their_own():
+    episodes = tasks()
+    found, expected = (theirs(steps=a, test_steps=b) for a, b in ((1, 3), (3, None)))
+    torch.testing.assert_close(found.predict(episodes), expected.predict(episodes), rtol=0, atol=1e-12)
+    assert (found.predict(episodes) - theirs(steps=1).predict(episodes)).abs().max() > 1e-3
+
+
+@installed
 @PRECISION
 def test_meta_sgd_and_the_gradients_of_its_rates(dtype, atol):
     episodes = tasks(dtype=dtype)
