@@ -1,6 +1,7 @@
 """Shapes and types of every annotated function are checked while the tests run."""
 
 import os
+from html.parser import HTMLParser
 
 from jaxtyping import install_import_hook
 
@@ -47,3 +48,37 @@ def bank() -> Bank:
 @pytest.fixture
 def bank_of():
     return make_bank
+
+
+class _Cells(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tables, self.inside = [], False
+
+    def handle_starttag(self, tag, attributes):
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        self.inside = tag in ("td", "th")
+        if self.inside:
+            self.tables[-1][-1].append("")
+
+    def handle_endtag(self, tag):
+        self.inside = False
+
+    def handle_data(self, data):
+        if self.inside:
+            self.tables[-1][-1][-1] += data
+
+
+@pytest.fixture
+def cells():
+    """The texts of the tables of some HTML: `[table][row][column]`."""
+
+    def of(text: str) -> list[list[list[str]]]:
+        reader = _Cells()
+        reader.feed(text)
+        return reader.tables
+
+    return of

@@ -148,7 +148,7 @@ def _prepare(dataset, splits: list[str] | tuple[str, ...], force: bool) -> int:
 def _show(dataset, arguments) -> int:
     from fewshot.episodes.protocol import Protocol
     from fewshot.errors import FewshotError
-    from fewshot.evaluation.picture import draw_class, draw_episode
+    from fewshot.evaluation.picture import class_number, draw_class, draw_episode
 
     if arguments.episode < 0:
         raise FewshotError(f"--episode {arguments.episode}; expected a whole number of at least 0")
@@ -158,7 +158,8 @@ def _show(dataset, arguments) -> int:
     split = arguments.split or ("test" if "test" in dataset.splits else dataset.splits[-1])
     bank = dataset.bank(split)
     if arguments.class_name is not None:
-        number = draw_class(bank, arguments.class_name, arguments.out)
+        draw_class(bank, arguments.class_name, arguments.out)
+        number = class_number(bank, arguments.class_name)
         print(f"{bank.class_names[number]} of {bank.name}/{bank.split}: {arguments.out}")
         return 0
     protocol = Protocol(way=arguments.way, shot=arguments.shot, query=arguments.query, seed=arguments.seed)

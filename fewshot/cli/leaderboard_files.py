@@ -9,7 +9,7 @@ import pandas as pd
 from fewshot.cli.leaderboard_tables import ranked_lines
 from fewshot.cli.open_board import make_console, open_board, places, read_board, reader_of_accuracies
 from fewshot.errors import FewshotError
-from fewshot.files import replacing, write_text
+from fewshot.files import write_text
 
 
 def verify(arguments: argparse.Namespace) -> int:
@@ -83,22 +83,15 @@ def plot(arguments: argparse.Namespace) -> int:
     if path.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise FewshotError(f"{path}: expected a name that ends in .png, .pdf or .svg")
     figure = _figure(arguments.kind, frame, places(arguments))
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+    figure.save(path)
     print(f"drawn from {len(frame)} rows: {path}")
     return 0
 
 
 def _figure(kind: str, frame: pd.DataFrame, where: list[Path]):
-    from fewshot.leaderboard import plots
+    from fewshot.leaderboard.drawing import draw
 
-    if kind == "ranks":
-        from fewshot.leaderboard.critical_difference import draw_mean_ranks
-        from fewshot.leaderboard.rank_blocks import ranks_of_rows
-
-        found, title = ranks_of_rows(frame, reader_of_accuracies(where))
-        return draw_mean_ranks(found, title)
-    return {"accuracy": plots.draw_accuracies, "cost": plots.draw_cost, "shots": plots.draw_shots}[kind](frame)
+    return draw(frame, kind, reader_of_accuracies(where))
 
 
 def _figures(frame: pd.DataFrame, arguments: argparse.Namespace) -> dict:

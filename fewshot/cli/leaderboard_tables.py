@@ -9,7 +9,7 @@ from rich.text import Text
 
 from fewshot.cli.open_board import make_console, open_board, places, read_board, reader_of_accuracies
 from fewshot.errors import FewshotError
-from fewshot.leaderboard.choose import rows_named, sorted_by
+from fewshot.leaderboard.choose import sorted_by
 from fewshot.leaderboard.ranking import rank as ranges_of_places
 from fewshot.leaderboard.render import as_csv, markdown, p_text, print_records, print_tables, question, short_ranks
 
@@ -77,41 +77,14 @@ def ranked_lines(frame: pd.DataFrame, arguments: argparse.Namespace) -> pd.DataF
 
 def compare(arguments: argparse.Namespace) -> int:
     """One method against others, paired episode by episode."""
-    from fewshot.evaluation.paired import check_same_tasks, holm
-    from fewshot.leaderboard.entries import compare as compared
-    from fewshot.leaderboard.entries import entries
+    from fewshot.leaderboard.named_entries import compare_named
 
     board, console = read_board(arguments.csv), make_console()
     where = places(arguments)
-    accuracies = reader_of_accuracies(where)
-
-    def meant(text: str):
-        rows = rows_named(board, text)
-        found = entries(rows, accuracies, join_seeds=True)
-        if len(found) > 1:
-            some = "; ".join(
-                f"{row['row']}: {row['head']}, {row['shot']}-shot, seed {row['seed']}"
-                for _, row in rows.head(6).iterrows()
-            )
-            raise FewshotError(
-                f"{text!r} means {len(rows)} rows of {len(found)} methods ({some}); name one by its number"
-            )
-        if found[0].values is None:
-            raise FewshotError(found[0].missing)
-        return found[0]
-
-    first, others = meant(arguments.first), [meant(text) for text in arguments.second]
-    for other in others:
-        names = (f"row {first.numbers}", f"row {other.numbers}")
-        check_same_tasks(first.first, other.first, names)
-        if len(first.seeds) + len(other.seeds) > 2 and first.seeds != other.seeds:
-            raise FewshotError(
-                f"{names[0]} has the seeds {first.seeds}, {names[1]} {other.seeds}; give rows of the same seeds"
-            )
-    found = [compared(first, other) for other in others]
-    console.print(Text(question(first.first), style="bold"))
-    for other, result, corrected in zip(others, found, holm([c.p for c in found]), strict=True):
-        _print_comparison(first, other, result, float(corrected), len(others), where, console)
+    found = compare_named(board, arguments.first, arguments.second, reader_of_accuracies(where))
+    console.print(Text(question(found[0].first.first), style="bold"))
+    for first, other, result, corrected in found:
+        _print_comparison(first, other, result, corrected, len(found), where, console)
     return 0
 
 

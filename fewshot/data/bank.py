@@ -9,10 +9,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from fewshot import html_tables
 from fewshot.errors import FewshotError
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Bank:
     """The items of one split, on one device.
 
@@ -80,6 +81,29 @@ class Bank:
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def __repr__(self) -> str:
+        what = "images" if self.is_images else "features"
+        size = "x".join(map(str, self.items.shape[1:]))
+        return (
+            f"<Bank {self.name}/{self.split}: {len(self)} {what} ({size}) of {self.num_classes} classes, {self.device}>"
+        )
+
+    def _repr_html_(self) -> str:
+        least, most = int(self.counts.min()), int(self.counts.max())
+        some = ", ".join(self.class_names[:5]) + (", …" if self.num_classes > 5 else "")
+        known = {
+            "classes": f"{self.num_classes}: {some}",
+            "images"
+            if self.is_images
+            else "features": f"{len(self)}, {least if least == most else f'{least} to {most}'} per class",
+            "size": " x ".join(map(str, self.items.shape[1:])),
+            "attributes": None if self.class_attributes is None else self.attributes_name,
+            "pipeline": self.pipeline,
+            "device": self.device,
+            "fingerprint": self.fingerprint[:12],
+        }
+        return html_tables.facts(f"Bank {self.name}/{self.split}", known)
 
     @property
     def is_images(self) -> bool:

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Episodes:
     """B tasks of N classes each, with S support and Q query items.
 
@@ -33,6 +33,10 @@ class Episodes:
 
     def __len__(self) -> int:
         return len(self.classes)
+
+    def __repr__(self) -> str:
+        support, query = list(self.support.shape), list(self.query.shape)
+        return f"<Episodes: {len(self)} tasks of {self.way} classes, support {support}, query {query}, {self.device}>"
 
     @property
     def way(self) -> int:

@@ -1,33 +1,36 @@
 """One picture of a test's diagnostics."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fewshot.files import replacing
+if TYPE_CHECKING:
+    from fewshot.figure import ShownFigure
 
 _MOST_BARS = 40
 
 
-def draw_diagnostics(told: dict, path: Path | str, title: str = "") -> None:
-    """Draw classes, confusion, calibration and risk over coverage as a PNG.
+def draw_diagnostics(told: dict, path: Path | str | None = None, title: str = "") -> "ShownFigure":
+    """Draw classes, confusion, calibration and risk over coverage.
 
     Args:
         told: as `diagnose` returns it.
-        path: of the PNG.
+        path: of a PNG to write; None writes none.
         title: over all panels.
     """
-    from matplotlib.figure import Figure
+    from fewshot.figure import ShownFigure
 
-    figure = Figure(figsize=(12, 9), layout="constrained")
+    figure = ShownFigure(figsize=(12, 9), layout="constrained")
     (classes, confusion), (calibration, risk) = figure.subplots(2, 2)
     _draw_classes(classes, told)
     _draw_confusion(confusion, told)
     _draw_calibration(calibration, told["calibration"])
     _draw_risk(risk, told["risk_coverage"])
     figure.suptitle(title, fontsize=9)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+    if path is not None:
+        figure.save(path, dpi=110)
+    return figure
 
 
 def _draw_classes(axes, told: dict) -> None:

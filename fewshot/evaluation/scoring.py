@@ -1,7 +1,6 @@
 """Meta-test: a learner's accuracy on the episodes of a protocol."""
 
 import time
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,93 +13,13 @@ from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.sampler import EpisodeIndices, EpisodeSampler
 from fewshot.errors import FewshotError
 from fewshot.evaluation.embedding import embed_bank
-from fewshot.evaluation.intervals import mean_interval
+from fewshot.evaluation.evaluation import Evaluation
 from fewshot.evaluation.predictions import Predictions
 from fewshot.learners.learner import Learner, check_tasks
 
 _BATCH_NUMBERS = 2**23
 # Change of scores, as a share of the largest, which shows that queries are predicted by each other.
 _DEPENDENT = 1e-3
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """What a meta-test found.
-
-    Args:
-        accuracies: float64 `[episodes]`, share of right queries in each episode, 0 to 1.
-        macro_accuracies: float64 `[episodes]`, the mean of that share over the classes that have queries; the same where
-            queries are balanced.
-        protocol: what was played.
-        data, split, pipeline, bank_fingerprint: on which images.
-        episodes_sha256: hash of the drawn item indices; equal hashes mean identical tasks.
-        transductive: whether the learner used queries jointly.
-        side_information: what was shown to it of the classes beside their images, or `none`.
-        seconds: wall time, embedding included.
-        device: where it ran.
-    """
-
-    accuracies: np.ndarray
-    macro_accuracies: np.ndarray
-    protocol: Protocol
-    data: str
-    split: str
-    pipeline: str
-    bank_fingerprint: str
-    episodes_sha256: str
-    transductive: bool
-    side_information: str
-    seconds: float
-    device: torch.device
-
-    @property
-    def accuracy(self) -> float:
-        """Mean accuracy in percent."""
-        return 100 * mean_interval(self.accuracies).mean
-
-    @property
-    def macro_accuracy(self) -> float:
-        """Mean macro accuracy in percent."""
-        return 100 * mean_interval(self.macro_accuracies).mean
-
-    @property
-    def ci95(self) -> float:
-        """Half-width of the 95% interval over episodes (Student's t), in percent points."""
-        return 100 * mean_interval(self.accuracies).half_width
-
-    @property
-    def tasks(self) -> dict:
-        """What must agree before this test may be paired with another, named as in a leaderboard row."""
-        return {
-            "data": self.data,
-            "split": self.split,
-            "pipeline": self.pipeline,
-            "bank_fingerprint": self.bank_fingerprint,
-            "way": self.protocol.way,
-            "shot": self.protocol.shot_text,
-            "query": self.protocol.query,
-            "imbalance": self.protocol.imbalance,
-            "episodes": len(self.accuracies),
-            "test_seed": self.protocol.seed,
-            "episodes_sha256": self.episodes_sha256,
-        }
-
-    @property
-    def episodes_per_second(self) -> float:
-        return len(self.accuracies) / max(self.seconds, 1e-9)
-
-    def to_frame(self):
-        """One row as a pandas data frame, with columns named as in a leaderboard."""
-        import pandas as pd
-
-        row = self.tasks | {"transductive": self.transductive, "side_information": self.side_information}
-        for name in ("accuracy", "ci95", "macro_accuracy", "seconds", "episodes_per_second"):
-            row[name] = getattr(self, name)
-        return pd.DataFrame([row])
-
-    def __str__(self) -> str:
-        macro = "" if self.protocol.dirichlet is None else f", macro {self.macro_accuracy:.2f}%"
-        return f"{self.accuracy:.2f} ± {self.ci95:.2f}%{macro} ({self.protocol}, {len(self.accuracies)} episodes of {self.data}/{self.split})"
 
 
 def evaluate(

@@ -4,11 +4,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.figure import Figure
 from scipy.stats import friedmanchisquare, rankdata, studentized_range
 
 from fewshot.errors import FewshotError
 from fewshot.evaluation.paired import holm, wilcoxon_p
+from fewshot.figure import ShownFigure
 
 # Below this the approximations behind Friedman's and Nemenyi's tests are not to be relied on.
 LEAST_BLOCKS = 6
@@ -93,14 +93,14 @@ def cliques(apart: np.ndarray) -> list[tuple[int, int]]:
     return found
 
 
-def draw_mean_ranks(found: MeanRanks, title: str) -> Figure:
+def draw_mean_ranks(found: MeanRanks, title: str) -> ShownFigure:
     """Mean ranks on a line, the best on the left; methods under a common bar are not told apart."""
     n = len(found.names)
     bars = cliques(found.apart)
     depth = 0.28 * len(bars) + 0.35
     rows = (n + 1) // 2
     height = 1.5 + 0.25 * (rows + 1) + 0.28 * len(bars) / 2
-    figure = Figure(figsize=(8.5, height), layout="constrained")
+    figure = ShownFigure(figsize=(8.5, height), layout="constrained")
     axes = figure.subplots()
     low, high = math.floor(found.ranks.min()), math.ceil(found.ranks.max())
     low, high = (low - 1, high + 1) if low == high else (low, high)

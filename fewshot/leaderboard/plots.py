@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from fewshot.errors import FewshotError
+from fewshot.figure import ShownFigure
 from fewshot.leaderboard.entries import METHOD, entries
 from fewshot.leaderboard.ranking import rank
 from fewshot.leaderboard.render import one_line, question
@@ -22,7 +22,7 @@ def method_names(rows: pd.DataFrame) -> pd.Series:
     return rows[told].apply(lambda row: ", ".join(one_line(value) or "nothing" for value in row), axis=1)
 
 
-def draw_accuracies(frame: pd.DataFrame) -> Figure:
+def draw_accuracies(frame: pd.DataFrame) -> ShownFigure:
     """Accuracies with their 95% intervals, one panel per question, the best on top.
 
     Args:
@@ -31,7 +31,7 @@ def draw_accuracies(frame: pd.DataFrame) -> Figure:
     groups = [group for _, group in rank(frame).groupby("group", sort=True)]
     found = [entries(group[group["accuracy"].notna()], None, True) for group in groups]
     heights = [0.9 + 0.3 * len(lines) for lines in found]
-    figure = Figure(figsize=(8.5, sum(heights) + 0.3), layout="constrained")
+    figure = ShownFigure(figsize=(8.5, sum(heights) + 0.3), layout="constrained")
     panels = figure.subplots(len(groups), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
     for axes, group, lines in zip(panels, groups, found, strict=True):
         colour = "tab:orange" if bool(group["transductive"].fillna(False).iloc[0]) else "tab:blue"
@@ -48,7 +48,7 @@ def draw_accuracies(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def draw_cost(frame: pd.DataFrame) -> Figure:
+def draw_cost(frame: pd.DataFrame) -> ShownFigure:
     """Accuracy against milliseconds of meta-test per episode, one panel per question; rows of one device compare.
 
     Args:
@@ -60,7 +60,7 @@ def draw_cost(frame: pd.DataFrame) -> Figure:
     groups = [group for _, group in frame.groupby(keys, sort=False, dropna=False)]
     columns = min(2, len(groups))
     lines = -(-len(groups) // columns)
-    figure = Figure(figsize=(7.2 * columns, 3.8 * lines), layout="constrained")
+    figure = ShownFigure(figsize=(7.2 * columns, 3.8 * lines), layout="constrained")
     panels = figure.subplots(lines, columns, squeeze=False).ravel()
     for axes in panels[len(groups) :]:
         axes.axis("off")
@@ -94,7 +94,7 @@ def draw_cost(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def draw_shots(frame: pd.DataFrame) -> Figure:
+def draw_shots(frame: pd.DataFrame) -> ShownFigure:
     """Accuracy over shots, one line per method, one panel per data set and way.
 
     Args:
@@ -118,7 +118,7 @@ def draw_shots(frame: pd.DataFrame) -> Figure:
         raise FewshotError(
             "a curve over shots needs a method with rows of two or more shots; test with episodes.test.shot"
         )
-    figure = Figure(figsize=(7.5, 3.9 * len(panels)), layout="constrained")
+    figure = ShownFigure(figsize=(7.5, 3.9 * len(panels)), layout="constrained")
     for axes, (group, lines) in zip(figure.subplots(len(panels), 1, squeeze=False)[:, 0], panels, strict=True):
         told = [name for name in method if pd.concat(lines)[name].nunique() > 1] or ["name"]
         for place, line in enumerate(lines):

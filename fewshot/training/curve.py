@@ -3,8 +3,12 @@
 import csv
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fewshot.files import replacing, write_text
+from fewshot.files import write_text
+
+if TYPE_CHECKING:
+    from fewshot.figure import ShownFigure
 
 
 class TrainingCurve:
@@ -57,11 +61,17 @@ def csv_text(rows: list[dict], header: bool) -> str:
     return out.getvalue()
 
 
-def draw_curve(rows: list[dict], path: Path | str, title: str = "") -> None:
-    """Draw loss and accuracies over episodes as a PNG at `path`."""
-    from matplotlib.figure import Figure
+def draw_curve(rows: list[dict], path: Path | str | None = None, title: str = "") -> "ShownFigure":
+    """Draw loss and accuracies over episodes.
 
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    Args:
+        rows: of a training curve.
+        path: of a PNG to write; None writes none.
+        title: over both panels.
+    """
+    from fewshot.figure import ShownFigure
+
+    figure = ShownFigure(figsize=(8, 3.2), layout="constrained")
     loss, accuracy = figure.subplots(1, 2)
     episodes = [row["episodes"] for row in rows]
     loss.plot(episodes, [row["loss"] for row in rows], color="tab:blue")
@@ -85,5 +95,6 @@ def draw_curve(rows: list[dict], path: Path | str, title: str = "") -> None:
     for axes in (loss, accuracy):
         axes.grid(alpha=0.3)
     figure.suptitle(title, fontsize=10)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    if path is not None:
+        figure.save(path, dpi=120)
+    return figure

@@ -26,29 +26,13 @@ from fewshot.training.checkpoint import load_tree, save_tree, save_weights
 from fewshot.training.curve import TrainingCurve
 from fewshot.training.fabric import Trainer, make_fabric
 from fewshot.training.progress import TrainingProgress
+from fewshot.training.result import TrainingResult
 from fewshot.training.schedule import Constant
 from fewshot.training.settings import TrainingSettings
 
 CHECKPOINT, BEST, LAST = "checkpoint.safetensors", "best.safetensors", "last.safetensors"
 _ADAM = partial(torch.optim.Adam, lr=1e-3)
 _CONSTANT, _SETTINGS, _TRAINER = Constant(), TrainingSettings(), Trainer()
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingResult:
-    """What training left.
-
-    Args:
-        curve: rows of the training curve.
-        episodes: trained on.
-        best_episode: after which the kept weights were taken.
-        best_accuracy: validation accuracy of the kept weights in percent; NaN without validation.
-    """
-
-    curve: list[dict]
-    episodes: int
-    best_episode: int
-    best_accuracy: float
 
 
 def meta_train(

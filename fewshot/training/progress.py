@@ -1,5 +1,6 @@
-"""What a person sees while a learner trains: a bar on a terminal, plain lines elsewhere."""
+"""What a person sees while a learner trains: a bar on a terminal and in a notebook, plain lines elsewhere."""
 
+import importlib.util
 import time
 
 from rich.console import Console
@@ -30,7 +31,9 @@ class TrainingProgress:
         self.total, self.start, self.enabled, self.unit = total, done, enabled, unit
         self.console = console or Console()
         self._bar = None
-        if enabled and self.console.is_terminal:
+        # Without ipywidgets rich has no bar for a notebook but a warning.
+        in_notebook = self.console.is_jupyter and importlib.util.find_spec("ipywidgets") is not None
+        if enabled and (self.console.is_terminal or in_notebook):
             self._bar = Progress(
                 TextColumn("meta-train" if unit == "episode" else "train"),
                 BarColumn(),

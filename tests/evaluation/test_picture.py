@@ -4,6 +4,7 @@ import torch
 from fewshot.backbones.conv4 import Conv4
 from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.sampler import EpisodeSampler
+from fewshot.errors import FewshotError
 from fewshot.evaluation import picture
 from fewshot.evaluation.scoring import evaluate
 from fewshot.heads.prototype import PrototypeHead
@@ -23,7 +24,7 @@ def learner_of(head):
 def test_what_is_drawn_is_what_the_test_predicts(bank, tmp_path, protocol):
     known = bank.replacing(class_attributes=torch.rand(bank.num_classes, 3))
     learner = learner_of(PrototypeHead() if protocol.shot else ZeroShotHead(4, 3, dimension=8))
-    predicted = picture._predicted(learner, known, protocol, 3)
+    predicted = picture.query_probabilities(learner, known, protocol, 3).argmax(-1).numpy()
     whole = learner.predict(EpisodeSampler(known, protocol).episodes(3, 1)).argmax(-1)[0].numpy()
     assert (predicted == whole).mean() > 0.99
     found = evaluate(learner, known, Protocol(protocol.way, protocol.shot, protocol.query, episodes=4))
@@ -32,3 +33,34 @@ def test_what_is_drawn_is_what_the_test_predicts(bank, tmp_path, protocol):
     path = tmp_path / "episode.png"
     picture.draw_episode(learner, known, protocol, path, episode=3)
     assert path.stat().st_size > 5000
+
+
+def test_under_each_query_stands_what_was_said_and_how_surely(bank_of):
+    bank, protocol = bank_of(noise=0.9), Protocol(5, 2, 4)
+    learner = learner_of(PrototypeHead()).train()
+    figure = picture.draw_episode(learner, bank, protocol, episode=1)
+    assert learner.training, "left as it was"
+    said = picture.query_probabilities(learner, bank, protocol, 1)
+    torch.testing.assert_close(said.sum(1), torch.ones(20))
+    labels = EpisodeSampler(bank, protocol).indices(1, 1).query_labels[0]
+    expected = []
+    for label in range(5):
+        for probabilities in said[torch.from_numpy(labels == label)]:
+            sure, answer = probabilities.max(0)
+            words = f"{100 * sure:.0f}%"
+            expected.append(words if answer == label else f"{answer}? {words}")
+    shown = [axes.get_xlabel() for axes in figure.axes if axes.get_xlabel()]
+    assert shown == expected
+    assert any("?" in words for words in shown)
+    assert any("?" not in words for words in shown)
+    plain = picture.draw_episode(None, bank, protocol)
+    assert not any(axes.get_xlabel() for axes in plain.axes), "nothing was said"
+
+
+def test_features_are_no_pictures(bank):
+    with pytest.raises(FewshotError, match="has features, which cannot be drawn"):
+        picture.draw_episode(None, bank.with_features(torch.zeros(len(bank), 3)), Protocol(5, 1, 1))
+
+
+def test_a_class_is_drawn_by_its_name(bank):
+    assert "class 7: 20 of 20 images" in picture.draw_class(bank, "class 7").get_suptitle()

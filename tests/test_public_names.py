@@ -1,0 +1,32 @@
+"""What `import fewshot` gives."""
+
+import subprocess
+import sys
+
+import pytest
+
+import fewshot
+
+CODE = """
+import sys, fewshot
+assert not {'torch', 'matplotlib', 'pandas'} & set(sys.modules), 'import fewshot waits for them'
+for name in ('Bank', 'EpisodeSampler', 'Protocol', 'Leaderboard', 'draw_episode', 'draw_embedding', 'draw_class', 'compare'):
+    getattr(fewshot, name)
+assert 'matplotlib' not in sys.modules, 'drawing is imported before anything is drawn'
+"""
+
+
+@pytest.mark.parametrize("name", fewshot.__all__)
+def test_every_name_is_there(name):
+    assert name in dir(fewshot)
+    assert getattr(fewshot, name).__doc__ if name != "__version__" else fewshot.__version__
+
+
+def test_what_is_not_there_is_said():
+    with pytest.raises(AttributeError, match="has no attribute 'Banc'"):
+        fewshot.Banc  # noqa: B018
+
+
+def test_nothing_is_imported_before_it_is_needed():
+    found = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
