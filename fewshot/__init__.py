@@ -20,6 +20,7 @@ _PUBLIC = {
     "ResNet12": "fewshot.backbones.resnet12",
     "ResNet18": "fewshot.backbones.resnet18",
     "WideResNet": "fewshot.backbones.wide_resnet",
+    "open_head": "fewshot.heads.catalog",
     "PrototypeHead": "fewshot.heads.prototype",
     "MatchingHead": "fewshot.heads.matching",
     "RelationHead": "fewshot.heads.relation",

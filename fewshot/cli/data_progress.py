@@ -5,12 +5,13 @@ import sys
 from collections.abc import Callable, Iterator
 
 from fewshot.data.streaming import Report
+from fewshot.screen import is_screen
 
 
 @contextlib.contextmanager
 def progress_bars() -> Iterator[Callable[[str], Report | None]]:
     """Yield what makes a bar of a text; nothing is drawn where standard error is no terminal."""
-    if not sys.stderr.isatty():
+    if not is_screen(sys.stderr.isatty()):
         yield lambda _: None
         return
     from rich.console import Console

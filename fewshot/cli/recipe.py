@@ -1,6 +1,5 @@
 """A configuration turned into the objects of a run."""
 
-import difflib
 import hashlib
 import inspect
 import json
@@ -8,26 +7,24 @@ from collections.abc import Callable, Iterable
 
 import hydra
 import torch
-from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from fewshot.augment.pixels import Augment
+from fewshot.choices import chosen
 from fewshot.cli.typed import plain, typed
 from fewshot.data.bank import Bank
 from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.views import ViewProtocol
 from fewshot.errors import FewshotError
-from fewshot.heads.feature_transform import FeatureTransform, Prepared
-from fewshot.heads.nearest_centroid import NearestCentroidHead
+from fewshot.heads.catalog import make_head, told
 from fewshot.instantiation import accepted, make
 from fewshot.learners.learner import Learner
 from fewshot.losses.cross_entropy import CrossEntropy
 from fewshot.losses.mean_squared_error import MeanSquaredError
 from fewshot.losses.proxies import ProxyLoss
 from fewshot.poolings.pooled import Pooled, stage_shapes
-from fewshot.resources import conf_folder
 
 # Keys that say where things lie or what is done with a run, and change no number in it.
 _NOT_NUMBERS = (
@@ -279,39 +276,6 @@ def check_trained(head: nn.Module, text: str) -> None:
         )
 
 
-def told(backbone: nn.Module, classes: int | None, bank: Bank) -> dict:
-    """What heads, losses and classifiers may ask for."""
-    attributes = None if bank.class_attributes is None else bank.class_attributes.shape[1]
-    names = [name for name in ("feature_size", "map_shape", "stage_sizes") if hasattr(backbone, name)]
-    return {"classes": classes, "attribute_size": attributes} | {name: getattr(backbone, name) for name in names}
-
-
-def make_head(node: DictConfig, known: dict) -> nn.Module:
-    """The head of a node; its key `features` names what is done to features first."""
-    features = node.get("features")
-    node = OmegaConf.masked_copy(node, [key for key in node if key != "features"])
-    head = make(node, "head", **accepted(node, known))
-    if features is None:
-        return head
-    if isinstance(head, NearestCentroidHead):
-        raise FewshotError(f"head.features={features}: this head has head.transform for that; leave features out")
-    return Prepared(head, FeatureTransform(str(features), known.get("feature_size")))
-
-
-def chosen(group: str, name: str, options: dict, where: str) -> DictConfig:
-    """The file `name` of a configuration group with some of its keys changed.
-
-    Raises:
-        FewshotError: there is no such file, or it has no such key.
-    """
-    node = configured(group, name)
-    unknown = [key for key in options if key not in node]
-    if unknown:
-        known = ", ".join(key for key in node if not str(key).startswith("_")) or "none"
-        raise FewshotError(f"{where}.{name} has no option {unknown[0]!r} (known: {known})")
-    return OmegaConf.merge(node, options)
-
-
 def make_loss(node: DictConfig, known: dict) -> nn.Module:
     """The loss of a node; `terms` names others of `conf/loss/`, each with a weight or with options and a `weight`."""
     if "terms" not in node:
@@ -332,27 +296,6 @@ def make_loss(node: DictConfig, known: dict) -> nn.Module:
     return make(
         OmegaConf.masked_copy(node, [key for key in node if key != "terms"]), "loss", terms=terms, weights=weights
     )
-
-
-def configured(group: str, name: str) -> DictConfig:
-    """The file `name` of a configuration group, in the package or in a folder of the user's.
-
-    Raises:
-        FewshotError: there is none.
-    """
-    if GlobalHydra.instance().is_initialized():
-        loader = GlobalHydra.instance().config_loader()
-        known = loader.get_group_options(group)
-        # The repository knows the search path, with the folders that --config-dir added.
-        if name in known:
-            return loader.repository.load_config(f"{group}/{name}").config
-    else:
-        known = sorted(path.stem for path in (conf_folder() / group).glob("*.yaml"))
-        if name in known:
-            return OmegaConf.load(conf_folder() / group / f"{name}.yaml")
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    raise FewshotError(f"unknown {group} {name!r}{hint} (known: {', '.join(known)})")
 
 
 def describe_training(config: DictConfig) -> str:

@@ -17,6 +17,7 @@ import urllib3
 from filelock import FileLock
 
 from fewshot.errors import FewshotError
+from fewshot.screen import is_screen
 
 _SECONDS = 20
 _TRIES = 3
@@ -180,7 +181,7 @@ class _Resuming:
 @contextlib.contextmanager
 def _bar(name: str, length: int | None) -> Iterator[Callable[[int], None]]:
     """Yield what is told the bytes of each piece; it draws a bar on a terminal and nothing elsewhere."""
-    if not sys.stderr.isatty():
+    if not is_screen(sys.stderr.isatty()):
         yield lambda _: None
         return
     from rich.console import Console

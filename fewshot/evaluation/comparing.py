@@ -20,7 +20,8 @@ class Pair(NamedTuple):
     """Two of several evaluations.
 
     Args:
-        first, second: their names.
+        first: name of the better one.
+        second: name of the other.
         difference: first minus second, in percent points.
         holm_p: p-value of Student's paired t, corrected for all pairs.
     """

@@ -19,7 +19,10 @@ class Evaluation:
         macro_accuracies: float64 `[episodes]`, the mean of that share over the classes that have queries; the same where
             queries are balanced.
         protocol: what was played.
-        data, split, pipeline, bank_fingerprint: on which images.
+        data: name of the data set whose images were played with.
+        split: the part of it.
+        pipeline: how its images were made from files.
+        bank_fingerprint: sha256 of those images and their labels.
         episodes_sha256: hash of the drawn item indices; equal hashes mean identical tasks.
         transductive: whether the learner used queries jointly.
         side_information: what was shown to it of the classes beside their images, or `none`.

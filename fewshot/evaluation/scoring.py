@@ -147,15 +147,19 @@ def _check_inductive(learner: Learner, predict, episodes: Episodes) -> None:
     scores, fewer = predict(episodes)[:, :few], predict(alone)
     finite = scores.isfinite() & fewer.isfinite()
     if not finite.any():
-        name = type(getattr(learner, "head", learner)).__name__
         raise FewshotError(
-            f"the scores of {name} are no numbers; where it takes steps, use a smaller rate (learner.lr)"
+            f"the scores of {_scorer(learner)} are no numbers; where it takes steps, use a smaller rate (learner.lr)"
         )
     change = (scores - fewer).abs()[finite].max() / scores[finite].abs().max().clamp_min(1e-12)
     # Sums in another order move a score by a millionth or so.
     if change > _DEPENDENT:
-        name = type(getattr(learner, "head", learner)).__name__
         raise FewshotError(
-            f"{name} says that it is inductive, but its scores change by a share of {float(change):.2g} when other queries are "
+            f"{_scorer(learner)} says that it is inductive, but its scores change by a share of {float(change):.2g} when other queries are "
             f"left out; set transductive = True, or keep BatchNorm out of training mode"
         )
+
+
+def _scorer(learner: Learner) -> str:
+    """The class that scores, without what prepares features for it."""
+    part = getattr(learner, "head", learner)
+    return type(getattr(part, "head", part)).__name__

@@ -6,6 +6,8 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from fewshot.screen import is_screen
+
 _SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -33,7 +35,7 @@ class TrainingProgress:
         self._bar = None
         # Without ipywidgets rich has no bar for a notebook but a warning.
         in_notebook = self.console.is_jupyter and importlib.util.find_spec("ipywidgets") is not None
-        if enabled and (self.console.is_terminal or in_notebook):
+        if enabled and (is_screen(self.console.is_terminal) or in_notebook):
             self._bar = Progress(
                 TextColumn("meta-train" if unit == "episode" else "train"),
                 BarColumn(),

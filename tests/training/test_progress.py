@@ -46,3 +46,11 @@ def test_what_training_left_says_which_weights_and_draws_its_curve():
     (loss, accuracy) = result.draw().axes
     assert loss.lines[0].get_xdata().tolist() == [5, 10]
     assert accuracy.lines[1].get_ydata().tolist() == [65.0, 70.0]
+
+
+def test_the_terminal_of_a_notebooks_cell_gets_lines(monkeypatch):
+    console = Console(file=io.StringIO(), force_terminal=True)
+    monkeypatch.delenv("JPY_PARENT_PID", raising=False)
+    assert TrainingProgress(10, console=console)._bar is not None
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    assert TrainingProgress(10, console=console)._bar is None

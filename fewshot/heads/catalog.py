@@ -1,0 +1,47 @@
+"""Heads by name, as `conf/head/` lists them."""
+
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from fewshot.choices import chosen
+from fewshot.data.bank import Bank
+from fewshot.errors import FewshotError
+from fewshot.heads.feature_transform import FeatureTransform, Prepared
+from fewshot.heads.nearest_centroid import NearestCentroidHead
+from fewshot.instantiation import accepted, make
+
+
+def open_head(name: str, /, backbone: nn.Module, bank: Bank | None = None, **options: Any) -> nn.Module:
+    """The head that `head=name` is on the command line, with what is done to features first.
+
+    Args:
+        name: of a file of `conf/head/`.
+        backbone: whose features it scores.
+        bank: whose classes it is made for; heads of attributes need it.
+        options: keys of that file with other values.
+
+    Raises:
+        FewshotError: no such head or option, or a value that it refuses.
+    """
+    return make_head(chosen("head", name, options, "head"), told(backbone, None, bank))
+
+
+def make_head(node: DictConfig, known: dict) -> nn.Module:
+    """The head of a node; its key `features` names what is done to features first."""
+    features = node.get("features")
+    node = OmegaConf.masked_copy(node, [key for key in node if key != "features"])
+    head = make(node, "head", **accepted(node, known))
+    if features is None:
+        return head
+    if isinstance(head, NearestCentroidHead):
+        raise FewshotError(f"head.features={features}: this head has head.transform for that; leave features out")
+    return Prepared(head, FeatureTransform(str(features), known.get("feature_size")))
+
+
+def told(backbone: nn.Module, classes: int | None, bank: Bank | None = None) -> dict:
+    """What heads, losses and classifiers may ask for."""
+    attributes = None if bank is None or bank.class_attributes is None else bank.class_attributes.shape[1]
+    names = [name for name in ("feature_size", "map_shape", "stage_sizes") if hasattr(backbone, name)]
+    return {"classes": classes, "attribute_size": attributes} | {name: getattr(backbone, name) for name in names}
