@@ -1,6 +1,8 @@
 """Pictures say what the rows say; the page needs nothing else, and its columns sort."""
 
 import base64
+import html
+import json
 import shutil
 import subprocess
 from html.parser import HTMLParser
@@ -18,7 +20,12 @@ from fewshot.leaderboard.run_files import accuracies_of
 from fewshot.leaderboard.table import read
 
 CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+    (
+        found
+        for name in ("chromium", "chromium-browser", "chromium-headless-shell", "google-chrome")
+        if (found := shutil.which(name))
+    ),
+    None,
 )
 NASTY = '<script>alert("x")</script> & more'
 
@@ -180,23 +187,70 @@ def test_the_page_is_whole_and_needs_nothing_else(rows, page):
 @pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium here: the page is parsed by the other test, its script is not run"
 )
-def test_a_click_on_a_column_sorts_it_in_a_real_browser(page):
-    click = """<script>
-    const button = [...document.querySelectorAll("table")[0].querySelectorAll("th button")][1];
-    const column = () => [...document.querySelectorAll("table")[0].tBodies[0].rows].map(r => Number(r.cells[1].dataset.value));
+def test_a_real_browser_sorts_filters_shows_the_pictures_and_complains_of_nothing(page):
+    watch = """<script>
+    window.complaints = [];
+    addEventListener("error", event => complaints.push(String(event.message || event.target.tagName)), true);
+    console.error = console.warn = (...words) => complaints.push(words.join(" "));
+    </script></head>"""
+    use = """<script>
+    const table = document.querySelectorAll("table")[0];
+    const button = table.querySelectorAll("th button")[1];
+    const rows = () => [...table.tBodies[0].rows];
+    const column = () => rows().map(row => Number(row.cells[1].dataset.value));
     button.click(); const up = column(); button.click(); const down = column();
-    document.body.dataset.found = JSON.stringify({up, down});
+    const sorted = button.parentElement.getAttribute("aria-sort");
+    const box = document.querySelector("#filter");
+    box.value = "ridge"; box.dispatchEvent(new Event("input"));
+    const seen = rows().filter(row => row.offsetHeight > 0).map(row => row.textContent);
+    box.value = ""; box.dispatchEvent(new Event("input"));
+    const pictures = [...document.images];
+    Promise.all(pictures.map(picture => picture.decode().catch(() => complaints.push("a picture cannot be shown")))).then(() => {
+      const sizes = pictures.map(picture => Math.min(picture.naturalWidth, picture.offsetWidth, picture.offsetHeight));
+      document.body.dataset.found = JSON.stringify({up, down, sorted, seen, sizes, complaints});
+    });
     </script></body>"""
-    page.write_text(page.read_text().replace("</body>", click))
+    page.write_text(page.read_text().replace("</head>", watch, 1).replace("</body>", use))
     found = subprocess.run(
-        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", page.as_uri()],
+        [
+            *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"),
+            *("--virtual-time-budget=20000", "--dump-dom", page.as_uri()),
+        ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
-    said = found.stdout.partition('data-found="')[2].partition('"')[0].replace("&quot;", '"')
-    import json
+    said = found.stdout.partition('data-found="')[2].partition('"')[0]
+    saw = json.loads(html.unescape(said))
+    assert saw["up"] == sorted(saw["up"])
+    assert len(set(saw["up"])) == 3
+    assert saw["down"] == saw["up"][::-1]
+    assert saw["sorted"] == "descending"
+    assert len(saw["seen"]) == 1
+    assert "ridge" in saw["seen"][0]
+    assert len(saw["sizes"]) == 4
+    assert min(saw["sizes"]) > 100, "every picture has a size on the screen"
+    assert saw["complaints"] == []
+    # Messages of the console itself, those of before any script too.
+    assert ":CONSOLE" not in found.stderr, found.stderr
 
-    columns = json.loads(said)
-    assert columns["up"] == sorted(columns["up"])
-    assert columns["down"] == sorted(columns["up"], reverse=True)
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_a_broken_page_would_be_found_out(page):
+    page.write_text(page.read_text().replace("</body>", "<script>nothing.at.all()</script></body>"))
+    found = subprocess.run(
+        [
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--enable-logging=stderr",
+            "--dump-dom",
+            page.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ":CONSOLE" in found.stderr
+    assert "nothing is not defined" in found.stderr
