@@ -73,7 +73,7 @@ def draw_episode(
             if said_of is not None:
                 sure = f"{100 * said_of[query, predicted[query]]:.0f}%"
                 words = sure if right else f"{predicted[query]}? {sure}"
-                grid[row, column].set_xlabel(words, fontsize=7, color=colour, labelpad=1)
+                grid[row, column].set_xlabel(words, fontsize=7, color=colour, labelpad=3)
     if shots:
         grid[0, 0].set_title("support", fontsize=8)
     grid[0, shots].set_title("queries", fontsize=8)
