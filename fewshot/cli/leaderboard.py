@@ -53,6 +53,11 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument(
         "--format", choices=("table", "markdown", "csv", "latex"), default="table", help="latex goes with --wide"
     )
+    show.add_argument(
+        "--failed",
+        action="store_true",
+        help="instead, jobs of sweeps that failed and have not succeeded since, and why",
+    )
     show.add_argument("--all-columns", action="store_true", help="every column; in a table one value a line")
 
     rank = add("rank", "leaderboard_tables", "rank methods; those that no test tells apart share a rank")

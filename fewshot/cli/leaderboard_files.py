@@ -14,6 +14,7 @@ from fewshot.files import write_text
 
 def verify(arguments: argparse.Namespace) -> int:
     """Exit code 1 if a row is wrong, 3 if none is wrong but some could not be checked."""
+    from fewshot.leaderboard.table import read_failed
     from fewshot.leaderboard.verify import verify as verdicts
 
     frame, console, where = open_board(arguments), make_console(), places(arguments)
@@ -31,6 +32,9 @@ def verify(arguments: argparse.Namespace) -> int:
     wrong = sum(bool(verdict.wrong) for verdict in found)
     partly = sum(bool(verdict.unchecked) and not verdict.wrong for verdict in found)
     console.print(f"{len(found)} rows: {len(found) - wrong - partly} agree, {wrong} wrong, {partly} not wholly checked")
+    failed = len(read_failed(arguments.csv))
+    if failed:
+        console.print(f"{failed} more are of jobs that failed and have no numbers")
     old = sum(verdict.old for verdict in found)
     if old:
         console.print(
@@ -43,7 +47,7 @@ def merge(arguments: argparse.Namespace) -> int:
     from fewshot.leaderboard.merge import merge as merged
 
     for source in arguments.sources:
-        read_board(source)
+        read_board(source, or_failed=True)
     rows, twice = merged(arguments.sources, arguments.to)
     print(f"{rows} rows of {len(arguments.sources)} files in {arguments.to}, {twice} of them were there more than once")
     return 0

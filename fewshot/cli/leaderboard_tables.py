@@ -7,7 +7,14 @@ import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
-from fewshot.cli.open_board import make_console, open_board, places, read_board, reader_of_accuracies
+from fewshot.cli.open_board import (
+    make_console,
+    open_board,
+    places,
+    read_board,
+    read_lasting_failures,
+    reader_of_accuracies,
+)
 from fewshot.errors import FewshotError
 from fewshot.leaderboard.choose import sorted_by
 from fewshot.leaderboard.ranking import rank as ranges_of_places
@@ -16,8 +23,11 @@ from fewshot.leaderboard.render import as_csv, markdown, p_text, print_records, 
 
 def show(arguments: argparse.Namespace) -> int:
     """Tables of rows; exit code 1 if `--published` finds a row beyond its tolerance."""
-    frame = open_board(arguments)
     console = make_console()
+    if arguments.failed:
+        _show_failed(read_lasting_failures(arguments.csv), console)
+        return 0
+    frame = open_board(arguments)
     if arguments.published:
         return _show_published(frame, arguments, console)
     if arguments.wide:
@@ -38,7 +48,21 @@ def show(arguments: argparse.Namespace) -> int:
         print(markdown(ranked, arguments.all_columns).removesuffix("\n"))
     else:
         (print_records if arguments.all_columns else print_tables)(ranked, console)
+        failed = len(read_lasting_failures(arguments.csv))
+        if failed:
+            jobs = "1 job" if failed == 1 else f"{failed} jobs"
+            console.print(Text(f"{jobs} of sweeps failed, see fewshot-leaderboard show --failed", style="dim"))
     return 0
+
+
+def _show_failed(failed: pd.DataFrame, console: Console) -> None:
+    for _, row in failed.iterrows():
+        parts = (row["learner"], row["head"], row["backbone"], "" if row["seed"] is pd.NA else f"seed {row['seed']}")
+        console.print(Text(f"row {row['row']}, {row['when']}: {row['name']}", style="bold"), soft_wrap=True)
+        console.print(f"  {', '.join(part for part in parts if part)}", markup=False, soft_wrap=True)
+        console.print(f"  {row['failed']}", markup=False, soft_wrap=True)
+        console.print(f"  {row['run']}", markup=False, soft_wrap=True)
+    console.print("1 job failed" if len(failed) == 1 else f"{len(failed) or 'no'} jobs failed")
 
 
 def rank(arguments: argparse.Namespace) -> int:

@@ -20,8 +20,6 @@ _PIPED_COLUMNS = 100
 def open_board(arguments: argparse.Namespace) -> "pd.DataFrame":
     """The rows that `--csv`, `--data`, `--way`, `--shot` and `--where` choose, with their numbers in the column `row`.
 
-    Half a row at the end of the file is said on stderr.
-
     Raises:
         FewshotError: there is no leaderboard, it has no rows, or none that was asked for.
     """
@@ -40,9 +38,19 @@ def open_board(arguments: argparse.Namespace) -> "pd.DataFrame":
     return rows_where(frame, getattr(arguments, "where", None) or [])
 
 
-def read_board(path: str) -> "pd.DataFrame":
-    """All rows of a file, with their numbers."""
-    from fewshot.leaderboard.table import read
+def read_board(path: str, or_failed: bool = False) -> "pd.DataFrame":
+    """All rows of a file that have numbers, with their places in the file in the column `row`.
+
+    Half a row at the end of the file is said on stderr.
+
+    Args:
+        path: of the file.
+        or_failed: whether rows of jobs that failed are enough, and there may be no others.
+
+    Raises:
+        FewshotError: there is no leaderboard, or it has no rows.
+    """
+    from fewshot.leaderboard.table import read, read_failed
 
     frame = read(path)
     if frame.attrs["torn"]:
@@ -52,10 +60,22 @@ def read_board(path: str) -> "pd.DataFrame":
             "left out; mend that line",
             file=sys.stderr,
         )
-    if frame.empty:
-        raise FewshotError(f"{path} has no rows yet; the command `fewshot` adds one")
-    frame["row"] = range(1, len(frame) + 1)
-    return frame
+    failed = len(read_failed(path))
+    if frame.empty and not (or_failed and failed):
+        words = f"but {failed} of runs that failed, see fewshot-leaderboard show --failed" if failed else "yet"
+        raise FewshotError(f"{path} has no rows {words}; the command `fewshot` adds one")
+    return frame.assign(row=frame.index + 1).reset_index(drop=True)
+
+
+def read_lasting_failures(path: str) -> "pd.DataFrame":
+    """Rows of jobs that failed and have not succeeded since, the last one of each configuration, with the column `row`."""
+    from fewshot.leaderboard.table import read, read_failed
+
+    failed, done = read_failed(path), read(path)
+    last = failed[~failed["config_hash"].duplicated(keep="last") | (failed["config_hash"] == "")]
+    later = done.assign(place=done.index).groupby("config_hash")["place"].max()
+    lasting = [later.get(digest, -1) < place for place, digest in last["config_hash"].items()]
+    return last[lasting].assign(row=last.index[lasting] + 1)
 
 
 def places(arguments: argparse.Namespace) -> list[Path]:

@@ -52,10 +52,14 @@ def rows_named(frame: pd.DataFrame, text: str) -> pd.DataFrame:
     """
     if re.fullmatch(r"-?\d{1,5}", text):
         number = int(text)
-        place = number - 1 if number > 0 else number
-        if number == 0 or not -len(frame) <= place < len(frame):
-            raise FewshotError(f"there is no row {text}; rows are numbered 1 to {len(frame)}")
-        return frame.iloc[[place]]
+        numbers = list(frame["row"]) if "row" in frame else list(range(1, len(frame) + 1))
+        if number in numbers:
+            return frame.iloc[[numbers.index(number)]]
+        if not -len(frame) <= number < 0:
+            # Rows of jobs that failed have numbers too.
+            between = f"; of these {', '.join(gaps)} failed" if (gaps := _gaps(numbers)) else ""
+            raise FewshotError(f"there is no row {text}; rows are numbered 1 to {max(numbers)}{between}")
+        return frame.iloc[[number]]
     if _CONDITION.match(text):
         return rows_where(frame, conditions_of(text))
     folders = frame["run"].map(lambda run: PurePath(run).name)
@@ -115,6 +119,10 @@ def _meets(column: pd.Series, operator: str, value: str, condition: str) -> np.n
     elif column.dtype.kind == "b" or str(column.dtype) == "boolean":
         said, value = np.array([text.lower() for text in said]), value.lower()
     return (said == value) == (operator == "=")
+
+
+def _gaps(numbers: list[int]) -> list[str]:
+    return [str(number) for number in sorted(set(range(1, max(numbers) + 1)) - set(numbers))][:8]
 
 
 def _number(text: str) -> str:

@@ -7,7 +7,18 @@ from fewshot.errors import FewshotError
 from fewshot.leaderboard.table import COLUMNS, texts, write
 
 # What makes two rows two tests: one may have been written by two versions, with other columns, or moved between machines.
-_IDENTITY = ("when", "name", "config_hash", "head", "bank_fingerprint", "episodes_sha256", "accuracy", "ci95", "run")
+_IDENTITY = (
+    "when",
+    "name",
+    "config_hash",
+    "head",
+    "bank_fingerprint",
+    "episodes_sha256",
+    "accuracy",
+    "ci95",
+    "run",
+    "failed",
+)
 
 
 def merge(sources: Sequence[Path | str], target: Path | str) -> tuple[int, int]:

@@ -30,7 +30,7 @@ def rank(frame: pd.DataFrame) -> pd.DataFrame:
         frame: rows as `fewshot.leaderboard.table.read` returns them; with a column `row` if they are not all of them.
     """
     if "row" not in frame:
-        frame = frame.assign(row=np.arange(1, len(frame) + 1))
+        frame = frame.assign(row=frame.index + 1)
     # Rows of versions before there was any side information do not say.
     informed = ~frame["side_information"].isin(["", "none"])
     frame = frame.assign(leaks=frame["pretraining"].str.contains("leaks", regex=False), informed=informed)

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-# 1: 36 columns, without `schema`. 2: `side_information`, `accuracies_sha256` and `schema`. Rows of all of them are read.
-SCHEMA = 2
+# 1: 36 columns, without `schema`. 2: `side_information`, `accuracies_sha256` and `schema`. 3: `failed`. All of them are read.
+SCHEMA = 3
 
 
 @dataclass(frozen=True)
 class Row:
-    """One meta-test, with all that is needed to believe, repeat and compare it.
+    """One meta-test, with all that is needed to believe, repeat and compare it; or a job of a sweep that failed.
 
     Args:
         when: UTC, ISO 8601, to the second.
@@ -51,6 +51,8 @@ class Row:
         config_hash: sha256 of the configuration that decides the numbers.
         run: path of the run's folder.
         accuracies_sha256: hash of the accuracies of all episodes, as the file `test_accuracies*.npy` of the run has them.
+        failed: why a job of a sweep has no numbers, in one line; empty for a meta-test. Such a row has no accuracy, and numbers
+            that its configuration does not tell are None. No table, rank or test has it.
         schema: version of these columns; empty in rows older than version 2.
     """
 
@@ -92,6 +94,7 @@ class Row:
     config_hash: str
     run: str
     accuracies_sha256: str
+    failed: str = ""
     schema: int = SCHEMA
 
     @property

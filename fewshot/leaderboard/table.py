@@ -4,7 +4,7 @@ import contextlib
 import csv
 import io
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,8 +70,9 @@ def append(path: Path | str, row: Row) -> Path | None:
 
 
 def read(path: Path | str) -> "pd.DataFrame":
-    """The rows of a leaderboard, oldest first, each column of the type that `Row` gives it.
+    """The rows of a leaderboard that have numbers, oldest first, each column of the type that `Row` gives it.
 
+    Rows of jobs that failed are left out, see `read_failed`; `frame.index` is the place of a row in the file, from 0.
     Needs no lock, so it works where nothing can be written. Columns of `Row` come first; those the
     file lacks are empty (empty text, NaN, or a nullable type's NA), those `Row` lacks follow as text.
     `attrs["torn"]` of the frame is the beginning of a row that another program left at the end, not among the rows; else
@@ -80,24 +81,16 @@ def read(path: Path | str) -> "pd.DataFrame":
     Raises:
         FewshotError: there is no such file, it cannot be read, it is no leaderboard, or it is damaged.
     """
-    # A run that only appends need not wait for pandas.
-    import pandas as pd
+    return _frame(Path(path), lambda failed: not failed)
 
-    path = Path(path)
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise FewshotError(f"there is no leaderboard at {path}; the command `fewshot` makes one") from error
-    except OSError as error:
-        raise FewshotError(f"cannot read {path}: {error.strerror or error}") from error
-    content, torn = _whole(content)
-    columns, rows = _parse(path, content)
-    texts = dict(zip(columns, zip(*rows, strict=True), strict=True)) if rows else {}
-    nothing = ("",) * len(rows)
-    order = COLUMNS + [name for name in columns if name not in _KINDS]
-    frame = pd.DataFrame({name: _series(path, name, texts.get(name, nothing)) for name in order})
-    frame.attrs["torn"] = torn.decode("utf-8", "backslashreplace")
-    return frame
+
+def read_failed(path: Path | str) -> "pd.DataFrame":
+    """The rows of a leaderboard that say why a job failed, as `read` returns the others.
+
+    Raises:
+        FewshotError: as `read`.
+    """
+    return _frame(Path(path), bool)
 
 
 def write(path: Path | str, rows: Iterable[Mapping[str, str]], columns: Sequence[str]) -> None:
@@ -129,6 +122,31 @@ def texts(path: Path | str) -> tuple[list[str], list[dict[str, str]]]:
     read(path)
     columns, rows = _parse(path, _whole(path.read_bytes())[0])
     return columns, [dict(zip(columns, cells, strict=True)) for cells in rows]
+
+
+def _frame(path: Path, wanted: Callable[[str], bool]) -> "pd.DataFrame":
+    # A run that only appends need not wait for pandas.
+    import pandas as pd
+
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise FewshotError(f"there is no leaderboard at {path}; the command `fewshot` makes one") from error
+    except OSError as error:
+        raise FewshotError(f"cannot read {path}: {error.strerror or error}") from error
+    content, torn = _whole(content)
+    columns, rows = _parse(path, content)
+    reason = columns.index("failed") if "failed" in columns else None
+    kept = [place for place, cells in enumerate(rows) if wanted("" if reason is None else cells[reason])]
+    texts = dict(zip(columns, zip(*(rows[place] for place in kept), strict=True), strict=True)) if kept else {}
+    nothing = ("",) * len(kept)
+    order = COLUMNS + [name for name in columns if name not in _KINDS]
+    numbers = [place + 1 for place in kept]
+    frame = pd.DataFrame({name: _series(path, name, texts.get(name, nothing), numbers) for name in order})
+    if len(kept) < len(rows):
+        frame.index = pd.Index(kept, dtype="int64")
+    frame.attrs["torn"] = torn.decode("utf-8", "backslashreplace")
+    return frame
 
 
 @contextlib.contextmanager
@@ -260,14 +278,14 @@ def _parse(path: Path, content: bytes) -> tuple[list[str], list[list[str]]]:
     return columns, rows
 
 
-def _series(path: Path, name: str, texts: tuple[str, ...]) -> "pd.Series":
+def _series(path: Path, name: str, texts: tuple[str, ...], numbers: Sequence[int]) -> "pd.Series":
     import pandas as pd
 
     kind = _KINDS.get(name, str)
     if kind is str:
         return pd.Series(texts, dtype="str")
     values = []
-    for number, text in enumerate(texts, start=1):
+    for number, text in zip(numbers, texts, strict=True):
         try:
             values.append(None if text == "" else _TRUTH[text.lower()] if kind is bool else kind(text))
         except (KeyError, ValueError) as error:

@@ -48,7 +48,10 @@ def verify(frame: pd.DataFrame, places: Iterable[Path] = ()) -> list[Verdict]:
         places: folders of runs to look in first.
     """
     places = list(places)
-    return [_verdict(number, row, places) for number, (_, row) in enumerate(frame.iterrows(), start=1)]
+    return [
+        _verdict(number, row, places)
+        for number, row in zip(frame.index + 1, (row for _, row in frame.iterrows()), strict=True)
+    ]
 
 
 def _verdict(number: int, row: Mapping, places: list[Path]) -> Verdict:

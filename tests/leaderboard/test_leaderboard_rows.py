@@ -46,6 +46,7 @@ ORDER = [
     "config_hash",
     "run",
     "accuracies_sha256",
+    "failed",
     "schema",
 ]
 
