@@ -46,6 +46,16 @@ def device_name(device: torch.device | str) -> str:
     return device.type
 
 
+def given_threads() -> int | None:
+    """Threads that a launcher of jobs gave to this process, by OMP_NUM_THREADS or SLURM; None where none did."""
+    for name in ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK"):
+        # OpenMP takes a list too, one number for each level of nested threads.
+        number = os.environ.get(name, "").partition(",")[0]
+        if number.isdecimal() and int(number):
+            return int(number)
+    return None
+
+
 def cpu_cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

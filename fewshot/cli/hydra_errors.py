@@ -20,6 +20,8 @@ _ADVICE = (
     "Config search path",
     "provider=",
 )
+# Choices that packages bring which not everyone wants.
+_EXTRAS = {"hydra/launcher": {"joblib": "sweeps", "submitit_slurm": "slurm", "submitit_local": "slurm"}}
 
 
 def explain(error: Exception) -> str:
@@ -30,6 +32,8 @@ def explain(error: Exception) -> str:
         return f"unknown key {match[1]}{_suggestion(match[1])}; fewshot --help lists keys and choices"
     if match := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
         choices = text.partition(f"Available options in '{match[1]}':")[2].split()
+        if match[2] in _EXTRAS.get(match[1], ()):
+            return f"{match[1]}={match[2]} is not installed; pip install 'fewshot[{_EXTRAS[match[1]][match[2]]}]'"
         expected = f"; expected one of {', '.join(choices)}" if choices else "; fewshot --help lists the choices"
         return f"{match[1]}={match[2]} is no choice{expected}"
     return f"{text}; fewshot --help lists keys and choices"

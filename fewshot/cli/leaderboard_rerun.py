@@ -37,7 +37,7 @@ def rerun(arguments: argparse.Namespace) -> int:
     if not files.config.is_file():
         raise FewshotError(f"{files.config} is missing; the run cannot be repeated without it")
     config = _changed(OmegaConf.load(files.config), arguments.changes)
-    config.output, config.leaderboard, config.resume = arguments.output, None, False
+    config.output, config.leaderboard, config.resume, config.skip_existing = arguments.output, None, False, False
     # Runs of older versions do not say it.
     config.diagnostics = False
     overrides = _typed_before(config) if config.mode == "test" else []
@@ -48,7 +48,7 @@ def rerun(arguments: argparse.Namespace) -> int:
             f"the configuration of row {row['row']} has the hash {row['config_hash'][:8]}, what would run here {digest[:8]}; "
             f"the weights in {weights} or a default of this version of fewshot have changed"
         )
-    made = [new for new in run(config, overrides) if _same_test(row, new)]
+    made = [new for new in run(config, overrides).rows if _same_test(row, new)]
     if not made:
         raise FewshotError(f"the run made no row of {row['head']} on the episodes of row {row['row']}")
     new = made[0]

@@ -29,7 +29,7 @@ from fewshot.poolings.pooled import Pooled, stage_shapes
 # Keys that say where things lie or what is done with a run, and change no number in it.
 _NOT_NUMBERS = (
     *("mode", "name", "checkpoint", "init", "resume", "output", "leaderboard", "hydra", "experiment"),
-    "diagnostics",
+    *("diagnostics", "skip_existing"),
 )
 # What every run had before it could be chosen, as it is and as it may be said: experiments of then are the same as those without.
 _USUAL = {
@@ -67,7 +67,7 @@ _OF_TRAINING = (
 # What a test takes from its command line alone.
 _OF_THE_COMMAND = (
     *("mode", "checkpoint", "resume", "output", "leaderboard", "trainer", "heads", "unbalanced", "tune"),
-    *("diagnostics", "generalised"),
+    *("diagnostics", "generalised", "skip_existing"),
 )
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 
 import fewshot
 from fewshot.cli import recipe
+from fewshot.cli.outcome import Outcome, check_skips, existing_rows
 from fewshot.cli.planned_tests import PlannedTest, planned_tests
 from fewshot.cli.provenance import git_state
 from fewshot.cli.run_banks import (
@@ -57,7 +58,7 @@ from fewshot.training.settings import ClassificationSettings, TrainingSettings
 MODES = ("train_and_test", "train", "test", "tune", "generalised")
 
 
-def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
+def run(config: DictConfig, overrides: Iterable[str] = ()) -> Outcome:
     """Do what `config` says.
 
     Args:
@@ -65,8 +66,8 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
         overrides: what was typed, `key=value` each; in a test it goes on top of the checkpoint's configuration.
 
     Returns:
-        The leaderboard rows that were made, one for each head, data set and protocol tested; none for `mode=train`,
-        `mode=tune` and `mode=generalised`, and on all ranks but the first.
+        What it left: rows, one for each head, data set and protocol tested; none for `mode=train`, `mode=tune` and
+        `mode=generalised`, and on all ranks but the first.
 
     Raises:
         FewshotError: something given cannot be used; it is found before anything is written.
@@ -92,6 +93,7 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
             "checkpoint= goes with mode=test, tune or generalised; to go on with an interrupted run use resume=true"
         )
     recipe.check_seed(config.seed)
+    check_skips(config)
     if not isinstance(config.get("diagnostics", False), bool):
         raise FewshotError(f"diagnostics={config.diagnostics}; expected true or false")
     protocols = {part: recipe.make_protocol(config, part) for part in ("train", "val", "test")}
@@ -188,9 +190,17 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
                 validation = open_validation_bank(dataset, seen, known, protocols["val"], trained_on, console)
                 validation = described_bank(semantics, validation).to(fabric.device)
                 generalised(config, learner, base, validation, test, protocols["test"], console)
-        return []
+        return Outcome()
     used = file_sha256(config.checkpoint or config.init)
     name, digest = recipe.run_name(config), recipe.config_hash(config, used)
+    there = None
+    if config.skip_existing and fabric.is_global_zero:
+        there = existing_rows(config.leaderboard, digest, planned)
+    there = fabric.broadcast(there)
+    if there is not None:
+        rows = f"row {there[0]['row']}" if len(there) == 1 else f"rows {', '.join(str(row['row']) for row in there)}"
+        console.print(f"nothing to do: {rows} of {config.leaderboard} are of this configuration and these images")
+        return Outcome(there, Path(there[0]["run"]), existed=True)
     folder = choose_run_folder(config.output, name, digest, config.resume) if fabric.is_global_zero else None
     folder = fabric.broadcast(folder)
     console.print(f"run {folder} on {fabric.device.type}")
@@ -200,7 +210,7 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
             console.print(
                 f"already finished: {row['data']} {row['accuracy']:.2f} ± {row['ci95']:.2f}% (nothing to resume)"
             )
-        return rows
+        return Outcome(rows, folder, existed=True)
     if fabric.is_global_zero:
         write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
 
@@ -248,9 +258,9 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
         tell_base_features(learner, banks["train"].to(fabric.device))
     if config.mode == "train":
         console.print(f"weights in {folder / BEST}" if (folder / BEST).is_file() else "nothing to train, nothing saved")
-        return []
+        return Outcome([], folder)
     if not fabric.is_global_zero:
-        return []
+        return Outcome([], folder)
     rows, embedded, base_features = [], None, None
     diagnoses, shape = bool(config.get("diagnostics")), None
     trained_head = getattr(learner, "head", None)
@@ -291,7 +301,7 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> list[dict]:
         console.print(
             f"{'row' if len(rows) == 1 else f'{len(rows)} rows'} appended to {config.leaderboard}; fewshot-leaderboard show"
         )
-    return rows
+    return Outcome(rows, folder)
 
 
 def _wants_base(config: DictConfig, learner: Learner, planned: Iterable[PlannedTest]) -> str | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from lightning_fabric import Fabric
 
-from fewshot.device import cpu_cores, keep_freed_memory
+from fewshot.device import cpu_cores, given_threads, keep_freed_memory
 from fewshot.errors import FewshotError
 
 _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
@@ -22,7 +22,7 @@ class Trainer:
         precision: `32`, `bf16` or `16` (mixed precision; 16 needs a GPU).
         channels_last: memory layout of images and convolutions; the same function, faster on CPUs and tensor cores.
         compile: run the backbone through `torch.compile`.
-        threads: CPU threads per process; null takes the cores there are.
+        threads: CPU threads per process; null takes the cores there are, or what a launcher of jobs gave this one, shared by processes.
         deterministic: refuse operations whose result may differ from run to run on a GPU.
     """
 
@@ -62,8 +62,9 @@ def make_fabric(trainer: Trainer) -> Fabric:
     if trainer.threads is not None and trainer.threads < 1:
         raise FewshotError(f"trainer.threads={trainer.threads}; expected at least 1, or null")
     keep_freed_memory()
-    if trainer.threads is not None or trainer.devices > 1:
-        torch.set_num_threads(trainer.threads or max(1, cpu_cores() // trainer.devices))
+    given = given_threads()
+    if trainer.threads or given or trainer.devices > 1:
+        torch.set_num_threads(trainer.threads or max(1, (given or cpu_cores()) // trainer.devices))
     torch.use_deterministic_algorithms(trainer.deterministic)
     with warnings.catch_warnings():
         # Fabric advises on files and environments that are none of a user's concern here.

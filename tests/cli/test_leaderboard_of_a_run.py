@@ -34,7 +34,7 @@ def test_a_run_is_verified_with_its_images_and_repeated(trained, tmp_path, capsy
     )
     frame = read("leaderboard.csv")
     assert len(frame) == 3
-    assert set(frame["schema"]) == {2}
+    assert set(frame["schema"]) == {3}
     capsys.readouterr()
     assert main(["verify", "--banks"]) == 0
     assert "3 rows: 3 agree" in capsys.readouterr().out
