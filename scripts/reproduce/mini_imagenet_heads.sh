@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All heads on the features of one checkpoint, 1 and 5 shots, 10,000 episodes, balanced and uneven, in one leaderboard; 4 hours on one core.
+# All heads on the features of one checkpoint, 1 and 5 shots, 10,000 episodes, balanced and uneven, in one leaderboard; 5 hours on one core.
 # The options were selected on validation classes (docs/reproduction.md), for each shot its own.
 # `bash scripts/reproduce/mini_imagenet_heads.sh runs/NAME/best.safetensors [LEADERBOARD]`; SHOTS=1 runs one of the two.
 set -eu
