@@ -63,6 +63,8 @@ _OF_TRAINING = (
     "pooling",
     "init",
     "held_out",
+    # Of learners that take gradient steps; a test has `learner.test_steps`.
+    *("learner.steps", "learner.first_order", "learner.multi_step", "learner.batch_size"),
 )
 # What a test takes from its command line alone.
 _OF_THE_COMMAND = (

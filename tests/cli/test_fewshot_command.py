@@ -77,7 +77,8 @@ def test_tests_neither_stand_in_the_way_of_resuming_nor_tell_tales_of_training(f
     assert fewshot("resume=true", "trainer.precision=bf16") == 0
     assert (trained / "row.json").is_file()
     capfd.readouterr()
-    for key in ("seed=7", "loss.label_smoothing=0.1", "optimizer=sgd", "episodes.train.way=3"):
+    of_steps = ("+learner.first_order=true", "+learner.steps=9", "+learner.multi_step=5", "+learner.batch_size=3")
+    for key in ("seed=7", "loss.label_smoothing=0.1", "optimizer=sgd", "episodes.train.way=3", *of_steps):
         assert fewshot(*test, key, without=TRAIN_ONLY) == 2
         assert "belongs to training" in capfd.readouterr().err
     assert len(read("leaderboard.csv")) == 3
