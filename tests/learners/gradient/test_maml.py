@@ -185,6 +185,19 @@ def test_weights_with_two_names_are_adapted_under_both():
             hidden = torch.tanh(self.norm(self.first(images)))
             return torch.tanh(self.second(hidden) + self.third(hidden)).mean((2, 3)) / 2
 
+    class Once(Tied):
+        def forward(self, images):
+            hidden = torch.tanh(self.norm(self.first(images)))
+            third = conv2d(hidden, self.second.weight, self.third.bias)
+            return torch.tanh(self.second(hidden) + third).mean((2, 3)) / 2
+
+    losses = []
+    for kind in (Tied, Once):
+        torch.manual_seed(0)
+        learner = MAML(MetricLearner(kind(), LinearHead(4, 3), CrossEntropy()), 2, lr=0.3, tasks="loop").double()
+        losses.append(learner.training_loss(tasks(1)).total.detach())
+    torch.testing.assert_close(*losses, rtol=0, atol=1e-12)
+
     torch.manual_seed(0)
     net = Tied()
     learner = MAML(MetricLearner(net, LinearHead(4, 3), CrossEntropy()), 2, lr=0.3, tasks="loop").double()
