@@ -79,7 +79,7 @@ def results_page() -> str:
     for board in sorted((ROOT / "docs" / "leaderboard").glob("*.csv")):
         try:
             frame = read(board)
-            lines = beside(frame.assign(row=range(1, len(frame) + 1)), papers)
+            lines = beside(frame.assign(row=frame.index + 1), papers)
         except FewshotError:
             # A table that is no leaderboard.
             continue

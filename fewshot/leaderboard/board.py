@@ -38,7 +38,9 @@ class Leaderboard:
         if frame.empty:
             raise FewshotError(f"{path} has no rows yet; the command `fewshot` adds one")
         self.path, self.runs = Path(path), [Path(place) for place in runs]
-        self._all = self.rows = frame.assign(row=range(1, len(frame) + 1))
+        # Rows of jobs that failed are not among them, but have places in the file.
+        self._all = self.rows = frame.assign(row=frame.index + 1).reset_index(drop=True)
+        self._torn = frame.attrs["torn"]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -94,8 +96,7 @@ class Leaderboard:
         return accuracies_of(row, self.runs)
 
     def _repr_html_(self) -> str:
-        torn = self._all.attrs.get("torn")
-        remark = "the file ends in half a row, which is left out" if torn else ""
+        remark = "the file ends in half a row, which is left out" if self._torn else ""
         return _tables(rank(self.rows), short_table, remark)
 
 

@@ -1,5 +1,6 @@
 """A leaderboard in Python says what the commands say."""
 
+import math
 from io import StringIO
 
 import numpy as np
@@ -34,6 +35,20 @@ def test_rows_are_numbered_as_in_the_file_and_chosen_by_conditions(rows):
         board.where("head=none")
     with pytest.raises(FewshotError, match="there is no leaderboard"):
         Leaderboard(rows.folder / "other.csv")
+
+
+def test_numbers_are_places_in_the_file_beside_jobs_that_failed(board, episodes, capsys):
+    board.run(episodes(), run="a", head="prototype")
+    board.run(episodes(), run="b", head="relation", failed="out of memory", accuracy=math.nan, ci95=math.nan)
+    board.run(episodes(0.1, seed=2), run="c", head="ridge")
+    mine = Leaderboard(board.path)
+    assert mine.rows["row"].tolist() == [1, 3]
+    assert mine.rank().lines["rows"].tolist() == ["3", "1"]
+    difference = mine.compare(3, 1).to_frame()["difference"][0]
+    assert main(["compare", "3", "1", "--csv", str(board.path)]) == 0
+    assert f"{difference:+.3f}" in capsys.readouterr().out
+    with pytest.raises(FewshotError, match="there is no row 2"):
+        mine.compare(2, 1)
 
 
 def test_ranks_are_those_of_the_command(rows, capsys):
