@@ -38,6 +38,8 @@ _USUAL = {
 class Board:
     """Writes rows as a run does."""
 
+    nasty = '<script>alert("x")</script> & <b>&amp;'
+
     def __init__(self, folder):
         self.folder, self.path, self.runs = folder, folder / "leaderboard.csv", folder / "runs"
 
@@ -70,3 +72,14 @@ def episodes():
         return rng.binomial(75, np.clip(hard + better, 0, 1)) / 75
 
     return of
+
+
+@pytest.fixture
+def rows(board, episodes):
+    """Three inductive methods of two shots under a name that is no HTML, and one that is transductive."""
+    for shot in ("1", "5"):
+        for place, head in enumerate(("prototype", "ridge", "matching")):
+            better = 0.05 * place + 0.02 * int(shot)
+            board.run(episodes(better, seed=place + 5), run=f"{head}{shot}", head=head, shot=shot, name=board.nasty)
+    board.run(episodes(), run="joint", head="tim", transductive=True)
+    return board

@@ -12,18 +12,6 @@ from fewshot.errors import FewshotError
 from fewshot.leaderboard.board import Leaderboard
 from fewshot.leaderboard.drawing import KINDS
 
-NASTY = "<b>&amp;"
-
-
-@pytest.fixture
-def rows(board, episodes):
-    for shot in ("1", "5"):
-        for place, head in enumerate(("prototype", "ridge", "matching")):
-            better = 0.05 * place + 0.02 * int(shot)
-            board.run(episodes(better, seed=place + 5), run=f"{head}{shot}", head=head, shot=shot, name=NASTY)
-    board.run(episodes(), run="joint", head="tim", transductive=True)
-    return board
-
 
 def test_rows_are_numbered_as_in_the_file_and_chosen_by_conditions(rows):
     board = Leaderboard(rows.path)
@@ -94,8 +82,8 @@ def test_a_notebook_sees_a_table_for_each_question_and_no_name_becomes_html(rows
     for shown in (board, board.rank()):
         text = shown._repr_html_()
         assert sorted(len(table) - 1 for table in cells(text)) == [1, 3, 3]
-        assert any(NASTY in row for table in cells(text) for row in table)
-        assert NASTY not in text
+        assert any(rows.nasty in row for table in cells(text) for row in table)
+        assert rows.nasty not in text
     with open(rows.path, "a") as file:
         file.write("half a row")
     assert "half a row" in Leaderboard(rows.path)._repr_html_()

@@ -27,18 +27,12 @@ CHROMIUM = next(
     ),
     None,
 )
-NASTY = '<script>alert("x")</script> & more'
 
 
 @pytest.fixture
-def rows(board, episodes):
-    for shot in ("1", "5"):
-        for place, head in enumerate(("prototype", "ridge", "matching")):
-            better = 0.05 * place + 0.02 * int(shot)
-            board.run(episodes(better, seed=place + 5), run=f"{head}{shot}", head=head, shot=shot, name=NASTY)
-    board.run(episodes(), run="joint", head="tim", transductive=True)
-    board.run(episodes(), run="leak", pretraining="imagenet1k (leaks novel classes)")
-    return board
+def rows(rows, episodes):
+    rows.run(episodes(), run="leak", pretraining="imagenet1k (leaks novel classes)")
+    return rows
 
 
 def test_critical_differences_are_those_of_the_table_of_nemenyi():
@@ -177,7 +171,7 @@ def test_the_page_is_whole_and_needs_nothing_else(rows, page):
     frame = read(rows.path)
     shown = {line[head.index("accuracy %")] for table in reader.tables for line in table[1:]}
     assert shown == {f"{row['accuracy']:.2f} ± {row['ci95']:.2f}" for _, row in frame.iterrows()}
-    assert any(line[head.index("name")] == NASTY for line in reader.tables[0][1:])
+    assert any(line[head.index("name")] == rows.nasty for line in reader.tables[0][1:])
     assert len(reader.pictures) == 4
     for picture in reader.pictures:
         assert base64.b64decode(picture.partition(",")[2]).startswith(b"\x89PNG")
@@ -204,8 +198,9 @@ def test_a_real_browser_sorts_filters_shows_the_pictures_and_complains_of_nothin
     box.value = "ridge"; box.dispatchEvent(new Event("input"));
     const seen = rows().filter(row => row.offsetHeight > 0).map(row => row.textContent);
     box.value = ""; box.dispatchEvent(new Event("input"));
-    const pictures = [...document.images];
-    Promise.all(pictures.map(picture => picture.decode().catch(() => complaints.push("a picture cannot be shown")))).then(() => {
+    // The event comes after that of every picture; what is done in it is done before the page is printed.
+    addEventListener("load", () => {
+      const pictures = [...document.images];
       const sizes = pictures.map(picture => Math.min(picture.naturalWidth, picture.offsetWidth, picture.offsetHeight));
       document.body.dataset.found = JSON.stringify({up, down, sorted, seen, sizes, complaints});
     });
@@ -214,7 +209,7 @@ def test_a_real_browser_sorts_filters_shows_the_pictures_and_complains_of_nothin
     found = subprocess.run(
         [
             *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"),
-            *("--virtual-time-budget=20000", "--dump-dom", page.as_uri()),
+            *("--dump-dom", page.as_uri()),
         ],
         capture_output=True,
         text=True,
