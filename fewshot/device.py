@@ -39,11 +39,10 @@ def processes() -> int:
 def device_name(device: torch.device | str) -> str:
     """What a row says about where it ran, such as `cpu x2` or the name of a GPU."""
     device = torch.device(device)
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     if device.type == "cpu":
-        return f"cpu x{torch.get_num_threads()}"
-    return device.type
+        name = f"cpu x{torch.get_num_threads()}"
+    return name if processes() == 1 else f"{processes()} of {name}"
 
 
 def given_threads() -> int | None:

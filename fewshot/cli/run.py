@@ -7,6 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+from hydra.core.singleton import Singleton
+from hydra.core.utils import setup_globals
+from lightning_fabric import Fabric
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
@@ -52,6 +55,7 @@ from fewshot.training.checkpoint import load_weights
 from fewshot.training.curve import draw_curve
 from fewshot.training.fabric import Trainer, make_fabric
 from fewshot.training.frozen_backbone import features_of, freeze_backbone
+from fewshot.training.launched import in_processes
 from fewshot.training.meta_train import BEST, meta_train, parameter_groups, tell_base_features
 from fewshot.training.settings import ClassificationSettings, TrainingSettings
 
@@ -59,7 +63,7 @@ MODES = ("train_and_test", "train", "test", "tune", "generalised")
 
 
 def run(config: DictConfig, overrides: Iterable[str] = ()) -> Outcome:
-    """Do what `config` says.
+    """Do what `config` says, in `trainer.devices` processes.
 
     Args:
         config: as `conf/config.yaml` composes it.
@@ -67,11 +71,25 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> Outcome:
 
     Returns:
         What it left: rows, one for each head, data set and protocol tested; none for `mode=train`, `mode=tune` and
-        `mode=generalised`, and on all ranks but the first.
+        `mode=generalised`.
 
     Raises:
         FewshotError: something given cannot be used; it is found before anything is written.
     """
+    trainer = typed(Trainer, config.trainer, "trainer")
+    if trainer.devices > 1:
+        return in_processes(trainer, _in_one_of_several, config, list(overrides), Singleton.get_state())
+    return _run(None, config, overrides)
+
+
+def _in_one_of_several(fabric: Fabric, config: DictConfig, overrides: list[str], state: Mapping) -> Outcome:
+    # A folder of a user's own configuration is known to Hydra alone.
+    setup_globals()
+    Singleton.set_state(dict(state))
+    return _run(fabric, config, overrides)
+
+
+def _run(fabric: Fabric | None, config: DictConfig, overrides: Iterable[str]) -> Outcome:
     if config.mode not in MODES:
         raise FewshotError(f"mode={config.mode}; expected one of {', '.join(MODES)}")
     weights, facts = None, {}
@@ -105,7 +123,7 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> Outcome:
     dataset, semantics = made_dataset(config.data), make_semantics(config)
     if config.leaderboard:
         check_can_append(config.leaderboard)
-    fabric = make_fabric(trainer)
+    fabric = fabric or make_fabric(trainer)
     if trains and not classifies:
         settings.check_steps(protocols["train"].episodes, fabric.world_size)
     console = Console(quiet=not fabric.is_global_zero, highlight=False, soft_wrap=True)
@@ -259,7 +277,9 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> Outcome:
     if config.mode == "train":
         console.print(f"weights in {folder / BEST}" if (folder / BEST).is_file() else "nothing to train, nothing saved")
         return Outcome([], folder)
-    if not fabric.is_global_zero:
+    # What is said of each query is gathered in one process.
+    shared = fabric.world_size > 1 and not config.get("diagnostics")
+    if not (fabric.is_global_zero or shared):
         return Outcome([], folder)
     rows, embedded, base_features = [], None, None
     diagnoses, shape = bool(config.get("diagnostics")), None
@@ -269,16 +289,18 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> Outcome:
         again = embedded is not None and embedded[0] is test.bank
         reused = len(planned) > 1 or diagnoses
         if reused and not again and learner.scores_frozen_features and bank.is_images:
-            embedded = test.bank, embed_bank(learner, bank)
+            embedded = test.bank, embed_bank(learner, bank, shared=shared)
             shape = geometry(embedded[1].items, embedded[1].labels) if diagnoses else None
         if config.heads is not None:
             learner.use_head(trained_head if test.head is None else test.head)
         if learner.needs_base_classes:
             if base_features is None:
-                base_features = embed_bank(learner, base[0].to(fabric.device))
+                base_features = embed_bank(learner, base[0].to(fabric.device), shared=shared)
             learner.set_base_classes(base_features)
         said = Predictions() if diagnoses else None
-        found = evaluate(learner, bank, test.protocol, embedded=embedded and embedded[1], observe=said)
+        found = evaluate(learner, bank, test.protocol, embedded=embedded and embedded[1], observe=said, shared=shared)
+        if not fabric.is_global_zero:
+            continue
         row = _row(config, found, test.head_text, facts, pretraining, informed, folder, name, digest)
         save_accuracies(folder / f"test_accuracies{test.label}.npy", found.accuracies)
         if said is not None:
@@ -297,7 +319,7 @@ def run(config: DictConfig, overrides: Iterable[str] = ()) -> Outcome:
         console.print(
             f"{found.seconds:.1f} s, {found.episodes_per_second:.0f} episodes/s; pictures and accuracies in {folder}"
         )
-    if config.leaderboard:
+    if config.leaderboard and rows:
         console.print(
             f"{'row' if len(rows) == 1 else f'{len(rows)} rows'} appended to {config.leaderboard}; fewshot-leaderboard show"
         )

@@ -6,6 +6,7 @@ from fewshot.augment.pixels import gather_images
 from fewshot.backbones.folding import fold_batchnorm
 from fewshot.data.bank import Bank
 from fewshot.learners.learner import Learner
+from fewshot.shared_work import own_share, put_together
 
 # Activations of so many pixels stay in a core's cache between layers.
 _CPU_PIXELS = 16 * 84 * 84
@@ -13,7 +14,11 @@ _CPU_PIXELS = 16 * 84 * 84
 
 @torch.no_grad()
 def embed_bank(
-    learner: Learner, bank: Bank, images_per_batch: int | None = None, needed: torch.Tensor | None = None
+    learner: Learner,
+    bank: Bank,
+    images_per_batch: int | None = None,
+    needed: torch.Tensor | None = None,
+    shared: bool = False,
 ) -> Bank:
     """A bank of the features that `learner.embed` makes of each item of `bank`, on the same device.
 
@@ -22,6 +27,7 @@ def embed_bank(
         bank: images.
         images_per_batch: how many go through at a time; by default what is fast on the device.
         needed: int64 indices of the items to embed; the others get NaN. By default all.
+        shared: whether all processes call this together and share the batches; each gets all features.
     """
     on_cpu = bank.device.type == "cpu"
     if images_per_batch is None:
@@ -30,10 +36,17 @@ def embed_bank(
     # Channels-last keeps the values of a pixel together, as the folded convolutions read them.
     embed = fold_batchnorm(learner).to(memory_format=torch.channels_last).embed
     needed = torch.arange(len(bank)) if needed is None else needed
-    features = None
-    for index in needed.to(bank.device).split(images_per_batch):
+    needed = needed.to(bank.device)
+    batches, features = needed.split(images_per_batch), None
+    # A process without a batch of its own needs one all the same, to know how many numbers a feature has.
+    for number, index in (own_share(batches) if shared else enumerate(batches)) or [(None, batches[0])]:
         part = embed(gather_images(bank.items, index, bank.mean, bank.std, channels_last=True))
         if features is None:
-            features = part.new_full((len(bank), part.shape[1]), torch.nan)
-        features[index] = part
+            features = part.new_zeros((len(bank), part.shape[1]))
+        if number is not None:
+            features[index] = part
+    features = put_together(features) if shared else features
+    left_out = torch.ones(len(bank), dtype=torch.bool, device=bank.device)
+    left_out[needed] = False
+    features[left_out] = torch.nan
     return bank.with_features(features)

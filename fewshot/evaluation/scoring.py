@@ -16,6 +16,7 @@ from fewshot.evaluation.embedding import embed_bank
 from fewshot.evaluation.evaluation import Evaluation
 from fewshot.evaluation.predictions import Predictions
 from fewshot.learners.learner import Learner, check_tasks
+from fewshot.shared_work import own_share, put_together
 
 _BATCH_NUMBERS = 2**23
 # Change of scores, as a share of the largest, which shows that queries are predicted by each other.
@@ -29,6 +30,7 @@ def evaluate(
     tasks_per_batch: int | None = None,
     embedded: Bank | None = None,
     observe: Predictions | None = None,
+    shared: bool = False,
 ) -> Evaluation:
     """Score `learner` on the first `protocol.episodes` episodes of `protocol` on `bank`.
 
@@ -42,6 +44,7 @@ def evaluate(
         tasks_per_batch: tasks scored at a time; by default what fits about 32 MB.
         embedded: `embed_bank(learner, bank)`, for those who score the same features several times.
         observe: gathers what is said of each query, for diagnostics.
+        shared: whether all processes call this together and share the tasks; each gets the whole. Not with `observe`.
 
     Raises:
         FewshotError: the protocol does not fit the bank or the learner, or the learner says that it is inductive and predicts
@@ -59,13 +62,13 @@ def evaluate(
         frozen = learner.scores_frozen_features and bank.is_images
         source = bank
         if frozen:
-            source = embed_bank(learner, bank, needed=_used(drawn)) if embedded is None else embedded
+            source = embed_bank(learner, bank, needed=_used(drawn), shared=shared) if embedded is None else embedded
         source = source if learner.reads_attributes else source.without_attributes()
         sampler = EpisodeSampler(source, protocol, channels_last=True)
         if not learner.transductive:
             first = sampler.episodes(0, min(2, protocol.episodes))
             _check_inductive(learner, _predict(learner, source), first)
-        accuracies, macro_accuracies = score(learner, sampler, drawn, tasks_per_batch, observe)
+        accuracies, macro_accuracies = score(learner, sampler, drawn, tasks_per_batch, observe, shared)
     finally:
         learner.train(mode)
     return Evaluation(
@@ -90,6 +93,7 @@ def score(
     drawn: EpisodeIndices,
     tasks_per_batch: int | None = None,
     observe: Predictions | None = None,
+    shared: bool = False,
 ) -> np.ndarray:
     """Accuracies and macro accuracies of given tasks, float64 `[2, tasks]`, 0 to 1.
 
@@ -99,16 +103,18 @@ def score(
         drawn: the tasks.
         tasks_per_batch: by default what fits about 32 MB.
         observe: gathers what is said of each query.
+        shared: whether all processes call this together and share the batches of tasks.
     """
     protocol, bank = sampler.protocol, sampler.bank
     if tasks_per_batch is None:
         numbers = (protocol.support_size + protocol.query_size) * bank.items[0].numel()
         tasks_per_batch = max(1, min(256, _BATCH_NUMBERS // numbers))
-    parts = []
-    for start in range(0, len(drawn.classes), tasks_per_batch):
+    starts = range(0, len(drawn.classes), tasks_per_batch)
+    found = torch.zeros(2, len(drawn.classes), dtype=torch.float64, device=bank.device)
+    for _, start in own_share(starts) if shared else enumerate(starts):
         episodes = sampler.gather(drawn[start : start + tasks_per_batch], start)
-        parts.append(_accuracies(_predict(learner, bank), episodes, observe))
-    return torch.cat(parts, dim=1).cpu().numpy()
+        found[:, start : start + tasks_per_batch] = _accuracies(_predict(learner, bank), episodes, observe)
+    return (put_together(found) if shared else found).cpu().numpy()
 
 
 def _predict(learner: Learner, bank: Bank):

@@ -1,13 +1,19 @@
 """Device, precision and processes, by Lightning Fabric."""
 
+import logging
 import warnings
 from dataclasses import dataclass
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
+from lightning_fabric.strategies import DDPStrategy
 
 from fewshot.device import cpu_cores, given_threads, keep_freed_memory
 from fewshot.errors import FewshotError
+
+# Fabric tells of each process that begins.
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
 _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
@@ -18,7 +24,7 @@ class Trainer:
 
     Args:
         accelerator: `auto` takes a GPU where there is one; or `cpu`, `cuda` (`gpu`), `mps`.
-        devices: how many processes with a device each; more than one trains data-parallel (DDP).
+        devices: how many processes with a device each; more than one split the tasks of a step, and tests.
         precision: `32`, `bf16` or `16` (mixed precision; 16 needs a GPU).
         channels_last: memory layout of images and convolutions; the same function, faster on CPUs and tensor cores.
         compile: run the backbone through `torch.compile`.
@@ -37,6 +43,35 @@ class Trainer:
 
 def make_fabric(trainer: Trainer) -> Fabric:
     """A launched Fabric for `trainer`, with the CPU set up to be fast.
+
+    With several devices Fabric starts the program once more for each; `in_processes` calls a function instead.
+
+    Raises:
+        FewshotError: unknown precision or accelerator, no such device here, or 16-bit floats on a CPU.
+    """
+    fabric = new_fabric(trainer)
+    set_up(trainer)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fabric.launch()
+    return fabric
+
+
+def set_up(trainer: Trainer) -> None:
+    """Make this process fast, on its share of the cores."""
+    keep_freed_memory()
+    given = given_threads()
+    if trainer.threads or given or trainer.devices > 1:
+        torch.set_num_threads(trainer.threads or max(1, (given or cpu_cores()) // trainer.devices))
+    torch.use_deterministic_algorithms(trainer.deterministic)
+
+
+def new_fabric(trainer: Trainer, start_method: str = "popen") -> Fabric:
+    """A Fabric for `trainer` that is not launched yet.
+
+    Args:
+        trainer: where and in what numbers.
+        start_method: of processes where there are several: `popen` for the program once more, `spawn` for a function.
 
     Raises:
         FewshotError: unknown precision or accelerator, no such device here, or 16-bit floats on a CPU.
@@ -61,19 +96,18 @@ def make_fabric(trainer: Trainer) -> Fabric:
         raise FewshotError(f"trainer.devices={trainer.devices}, but {torch.cuda.device_count()} GPUs are here")
     if trainer.threads is not None and trainer.threads < 1:
         raise FewshotError(f"trainer.threads={trainer.threads}; expected at least 1, or null")
-    keep_freed_memory()
-    given = given_threads()
-    if trainer.threads or given or trainer.devices > 1:
-        torch.set_num_threads(trainer.threads or max(1, (given or cpu_cores()) // trainer.devices))
-    torch.use_deterministic_algorithms(trainer.deterministic)
+    strategy = "auto"
+    if trainer.devices > 1:
+        # A head may have weights that a step does not use. The cluster's own environment may have other numbers of processes.
+        strategy = DDPStrategy(
+            start_method=start_method, cluster_environment=LightningEnvironment(), find_unused_parameters=True
+        )
     with warnings.catch_warnings():
         # Fabric advises on files and environments that are none of a user's concern here.
         warnings.simplefilter("ignore")
-        fabric = Fabric(
+        return Fabric(
             accelerator=accelerator,
             devices=trainer.devices,
-            precision=_PRECISIONS[trainer.precision],
-            strategy="ddp" if trainer.devices > 1 else "auto",
+            precision=_PRECISIONS[str(trainer.precision)],
+            strategy=strategy,
         )
-        fabric.launch()
-    return fabric

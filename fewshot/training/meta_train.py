@@ -22,6 +22,7 @@ from fewshot.errors import FewshotError
 from fewshot.evaluation.embedding import embed_bank
 from fewshot.evaluation.scoring import evaluate
 from fewshot.learners.learner import Learner, TrainingLoss, check_tasks
+from fewshot.shared_work import same_buffers
 from fewshot.training.checkpoint import load_tree, save_tree, save_weights
 from fewshot.training.curve import TrainingCurve
 from fewshot.training.fabric import Trainer, make_fabric
@@ -29,6 +30,7 @@ from fewshot.training.progress import TrainingProgress
 from fewshot.training.result import TrainingResult
 from fewshot.training.schedule import Constant
 from fewshot.training.settings import TrainingSettings
+from fewshot.training.shared_batch_norm import share_batch_norms
 
 CHECKPOINT, BEST, LAST = "checkpoint.safetensors", "best.safetensors", "last.safetensors"
 _ADAM = partial(torch.optim.Adam, lr=1e-3)
@@ -104,7 +106,7 @@ def meta_train(
         def validation():
             if learner.needs_base_mean or learner.fits_base_classes:
                 tell_base_features(learner, bank)
-            return evaluate(learner, validation_bank, validation_protocol)
+            return evaluate(learner, validation_bank, validation_protocol, shared=True)
 
     run = _Run(fabric, learner, sampler, optimizer, schedule, settings, trainer, facts or {})
     if folder is not None:
@@ -117,9 +119,12 @@ def meta_train(
 
 
 def tell_base_features(learner: Learner, bank: Bank) -> None:
-    """Let a learner of frozen features hear of those of all training images, or of the bank of features that is given."""
+    """Let a learner of frozen features hear of those of all training images, or of the bank of features that is given.
+
+    All processes call this together.
+    """
     if learner.scores_frozen_features:
-        features = embed_bank(learner, bank) if bank.is_images else bank
+        features = embed_bank(learner, bank, shared=True) if bank.is_images else bank
         learner.set_base_features(features.items)
         learner.set_base_classes(features)
 
@@ -166,6 +171,8 @@ class _Run:
         if trainer.compile and hasattr(learner, "backbone"):
             learner.backbone.compile()
         learner.to(fabric.device)
+        if fabric.world_size > 1:
+            share_batch_norms(learner)
         groups = parameter_groups(learner, settings.rates)
         optim = optimizer([{"params": part} for part in groups.values()])
         self.base_rates = [factor * group["lr"] for factor, group in zip(groups, optim.param_groups, strict=True)]
@@ -240,8 +247,9 @@ class _Run:
 
     def validate(self, validation: Callable) -> dict:
         """Score on validation classes, keep the best weights; what the curve's row says about it."""
-        found = validation() if self.fabric.is_global_zero else None
-        accuracy, ci95 = self.fabric.broadcast((found.accuracy, found.ci95) if found else None)
+        same_buffers(self.learner)
+        found = validation()
+        accuracy, ci95 = self.fabric.broadcast((found.accuracy, found.ci95))
         is_best = accuracy > self.best["accuracy"]
         self.misses = 0 if is_best else self.misses + 1
         if is_best:
@@ -281,6 +289,7 @@ class _Run:
 
     def finish(self) -> None:
         """Write the last weights and the best ones, each with its base features; the learner ends with the best."""
+        same_buffers(self.learner)
         self.tell_base_features()
         if self.writes:
             self.save(LAST, None, self.done)
@@ -295,9 +304,7 @@ class _Run:
         self.learner.eval()
 
     def tell_base_features(self) -> None:
-        # The first process alone tests and writes.
-        if self.fabric.is_global_zero:
-            tell_base_features(self.learner, self.sampler.bank)
+        tell_base_features(self.learner, self.sampler.bank)
 
 
 def parameter_groups(learner: Learner, rates: dict[str, float] | None) -> dict[float, list[nn.Parameter]]:
