@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Processes of the tests, with a thread each: small operations gain nothing by a second one.
+JOBS ?= 2
 INSTALLED := $(VENV)/.fewshot-installed
 
 .PHONY: run test lint clean help
@@ -17,7 +19,7 @@ run: $(INSTALLED)
 	$(BIN)/fewshot-leaderboard show
 
 test: $(INSTALLED) lint
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
