@@ -36,9 +36,9 @@ def again(fewshot, tmp_path):
 def test_each_head_gets_a_row_on_the_same_episodes_balanced_and_uneven(again, tmp_path, monkeypatch):
     embedded, made = [], runs.embed_bank
 
-    def counting(learner, bank, *rest):
+    def counting(learner, bank, *rest, **options):
         embedded.append(bank.name)
-        return made(learner, bank, *rest)
+        return made(learner, bank, *rest, **options)
 
     monkeypatch.setattr(runs, "embed_bank", counting)
     assert again(HEADS, "episodes.test.episodes=40", "name=many") == 0
