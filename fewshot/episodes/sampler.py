@@ -166,19 +166,14 @@ class EpisodeSampler:
 
         support, query, labels = self._parts(items, sizes, of_counts)
         shuffled = order(of_order)
-        query, labels = (
-            rearranged(query, shuffled),
-            labels.take(shuffled) if labels.ndim == 1 else rearranged(labels, shuffled),
-        )
-        drawn = EpisodeIndices(classes, support, query, labels)
+        drawn = EpisodeIndices(classes, support, rearranged(query, shuffled), rearranged(labels, shuffled))
         for name in EpisodeIndices.__dataclass_fields__:
             # A block is kept and handed out in slices: nobody may write into it.
             getattr(drawn, name).flags.writeable = False
         return drawn
 
     def _parts(self, items: np.ndarray, sizes: np.ndarray, of_counts: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Support, query and the queries' labels, class by class, of the items `[count, n, take]` drawn; one row of labels
-        where they are the same in all tasks."""
+        """Support, query and the queries' labels, class by class, of the items `[count, n, take]` drawn."""
         protocol, (count, n, take) = self.protocol, items.shape
         shots = np.array(protocol.shots)
         if protocol.dirichlet is None and (shots == shots[0]).all():
@@ -186,7 +181,7 @@ class EpisodeSampler:
             parts = items[:, :, :shot], items[:, :, shot : shot + protocol.query]
             # Not -1, which is no number where there is no support.
             support, query = (x.reshape(count, x.shape[2] * n) for x in parts)
-            return support, query, np.repeat(np.arange(n), protocol.query)
+            return support, query, np.broadcast_to(np.repeat(np.arange(n), protocol.query), query.shape)
         if protocol.dirichlet is None:
             queries = np.full((count, n), protocol.query)
         else:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
-from fewshot import Bank, EpisodeSampler, Protocol, open_dataset
+from fewshot import Bank, Protocol, open_dataset
 from fewshot.backbones.conv4 import Conv4
 from fewshot.device import device_name, keep_freed_memory
 from fewshot.errors import FewshotError
@@ -31,7 +31,6 @@ from fewshot.learners.metric_learner import MetricLearner
 from fewshot.losses.cross_entropy import CrossEntropy
 from fewshot.training.fabric import Trainer
 from fewshot.training.meta_train import meta_train
-from fewshot.training.settings import TrainingSettings
 
 sys.path.insert(0, str(Path(__file__).parent))
 from peers import InMemory, easyfsl_sampler, learn2learn_tasks
@@ -79,9 +78,7 @@ def of_fewshot(bank: Bank, protocol: Protocol, steps: int, precision: str) -> Ca
         learner = MetricLearner(Conv4(channels, image_size=side), PrototypeHead(), CrossEntropy())
         endless = Protocol(protocol.way, protocol.shot, protocol.query, episodes=10**7)
         trainer = Trainer(precision=precision)
-        meta_train(
-            learner, bank, endless, schedule=schedule, settings=TrainingSettings(), trainer=trainer, show_progress=False
-        )
+        meta_train(learner, bank, endless, schedule=schedule, trainer=trainer, show_progress=False)
 
     threading.Thread(target=train, daemon=True).start()
     ends.get()
@@ -219,7 +216,6 @@ def turns_of(way: dict, arguments: argparse.Namespace) -> Callable[[], int]:
     torch.set_num_threads(arguments.threads)
     bank, protocol = bank_of(arguments), Protocol(arguments.way, arguments.shot, arguments.query)
     bank = bank.to("cuda" if torch.cuda.is_available() else "cpu")
-    EpisodeSampler(bank, protocol)
     if way["side"] in ("fewshot", "bare"):
         make = of_fewshot if way["side"] == "fewshot" else of_bare_backbone
         return make(bank, protocol, arguments.steps, way.get("precision", "32"))
