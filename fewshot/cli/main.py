@@ -11,6 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from fewshot.cli.checkpoint_keys import with_keys_of_checkpoint
 from fewshot.cli.hydra_errors import explain
 from fewshot.cli.one_line_errors import one_line_errors
 from fewshot.cli.sweep_report import SweepFolder, sweep_report
@@ -23,6 +24,7 @@ def main() -> None:
     # Hydra would print several lines of its own and hide the cause; here errors become one line.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     SweepFolder.last = None
+    sys.argv[1:] = with_keys_of_checkpoint(sys.argv[1:])
     with one_line_errors("fewshot", "interrupted; the same command with resume=true goes on from the last checkpoint"):
         app = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(_task)
         try:

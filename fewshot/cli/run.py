@@ -3,21 +3,17 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 
-import torch
 from hydra.core.singleton import Singleton
 from hydra.core.utils import setup_globals
 from lightning_fabric import Fabric
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-import fewshot
 from fewshot.cli import recipe
 from fewshot.cli.outcome import Outcome, check_skips, existing_rows
 from fewshot.cli.planned_tests import PlannedTest, planned_tests
-from fewshot.cli.provenance import git_state
 from fewshot.cli.run_banks import (
     open_base_banks,
     open_test_banks,
@@ -27,30 +23,28 @@ from fewshot.cli.run_banks import (
 )
 from fewshot.cli.run_folder import check_can_append, choose_run_folder, has_row
 from fewshot.cli.run_generalised import generalised
+from fewshot.cli.run_row import make_row
 from fewshot.cli.run_tune import tune
+from fewshot.cli.run_weights import load_into, start_from
 from fewshot.cli.side_information import check_alike, described, described_bank, joined, make_semantics
 from fewshot.cli.typed import typed
 from fewshot.data.bank import Bank
 from fewshot.data.catalog import made_dataset
 from fewshot.data.image_format import ImageFormat
-from fewshot.data.manifest import in_imagenet
-from fewshot.device import device_name
 from fewshot.episodes.views import ViewProtocol
 from fewshot.errors import FewshotError
-from fewshot.evaluation.accuracies import accuracies_sha256, save_accuracies
+from fewshot.evaluation.accuracies import save_accuracies
 from fewshot.evaluation.diagnostics import diagnose
 from fewshot.evaluation.diagnostics_picture import draw_diagnostics
 from fewshot.evaluation.embedding import embed_bank
 from fewshot.evaluation.geometry import geometry
 from fewshot.evaluation.picture import draw_episode
 from fewshot.evaluation.predictions import Predictions
-from fewshot.evaluation.scoring import Evaluation, evaluate, side_information
+from fewshot.evaluation.scoring import evaluate, side_information
 from fewshot.files import file_sha256, write_text
 from fewshot.instantiation import make
-from fewshot.leaderboard.row import Row
 from fewshot.leaderboard.table import append
 from fewshot.learners.learner import Learner, check_tasks
-from fewshot.poolings.pooled import Pooled
 from fewshot.training.checkpoint import load_weights
 from fewshot.training.curve import draw_curve
 from fewshot.training.fabric import Trainer, make_fabric
@@ -164,10 +158,10 @@ def _run(fabric: Fabric | None, config: DictConfig, overrides: Iterable[str]) ->
     if learner.reads_attributes:
         check_alike(banks, tests)
     if weights is not None:
-        _load(learner, weights, config.checkpoint, recipe.replaced_head(overrides))
+        load_into(learner, weights, config.checkpoint, recipe.replaced_head(overrides))
     pretraining = facts.get("pretraining", getattr(getattr(learner, "backbone", None), "pretraining", "none"))
     if trains and config.init:
-        pretraining = _start_from(learner, config.init, *started)
+        pretraining = start_from(learner, config.init, *started, bool(settings.frozen_backbone))
     informed = facts.get("side_information", "none")
     if trains:
         informed = side_information(learner, banks["train"])
@@ -180,6 +174,7 @@ def _run(fabric: Fabric | None, config: DictConfig, overrides: Iterable[str]) ->
         if settings.frozen_backbone:
             freeze_backbone(learner)
             recipe.check_frozen(config, learner, pretraining)
+        learner.check_training(trainer.compile, str(trainer.precision))
         recipe.check_trainable(learner, settings.tasks_per_step // fabric.world_size)
         for split, bank in banks.items():
             if split == "val" or not classifies:
@@ -301,7 +296,7 @@ def _run(fabric: Fabric | None, config: DictConfig, overrides: Iterable[str]) ->
         found = evaluate(learner, bank, test.protocol, embedded=embedded and embedded[1], observe=said, shared=shared)
         if not fabric.is_global_zero:
             continue
-        row = _row(config, found, test.head_text, facts, pretraining, informed, folder, name, digest)
+        row = make_row(config, found, test.head_text, facts, pretraining, informed, folder, name, digest)
         save_accuracies(folder / f"test_accuracies{test.label}.npy", found.accuracies)
         if said is not None:
             told = diagnose(learner.eval(), bank, embedded and embedded[1], found, said, shape)
@@ -353,98 +348,3 @@ def _trained_format(banks: dict[str, Bank], facts: dict) -> ImageFormat | None:
     if "train" in banks:
         return ImageFormat.of(banks["train"])
     return ImageFormat.from_json(facts["images"]) if "images" in facts else None
-
-
-def _load(learner: Learner, weights: dict[str, torch.Tensor], checkpoint: str, other_head: bool) -> None:
-    """Put weights into the learner; a head that was typed anew keeps its own."""
-    if other_head:
-        weights = {name: value for name, value in weights.items() if not name.startswith("head.")}
-    try:
-        lacking, _ = learner.load_state_dict(weights, strict=False)
-        mine = {name for name in lacking if not (other_head and name.startswith("head.")) and name != "base_mean"}
-        strange = set(weights) - set(learner.state_dict())
-        if mine or strange:
-            name = min(mine or strange)
-            raise RuntimeError(f"{'it lacks' if mine else 'the learner has no'} {name}")
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise FewshotError(f"{checkpoint} does not fit this learner: {reason}") from error
-
-
-def _start_from(learner: Learner, path: str, weights: dict[str, torch.Tensor], facts: dict) -> str:
-    """Put the backbone of a file of weights into the learner; what it was trained on, for the row."""
-    weights = {name.removeprefix("backbone."): v for name, v in weights.items() if name.startswith("backbone.")}
-    if not weights or not hasattr(learner, "backbone"):
-        raise FewshotError(f"init={path} holds no backbone for this learner; give best.safetensors of a run")
-    backbone = learner.backbone
-    if isinstance(backbone, Pooled) and set(weights) <= set(backbone.backbone.state_dict()):
-        # Weights of the backbone without this pooling, whose own start anew.
-        backbone = backbone.backbone
-    try:
-        backbone.load_state_dict(weights)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise FewshotError(f"init={path} does not fit backbone: {reason}") from error
-    before = facts.get("pretraining", "none")
-    own = f"{facts.get('train_data', 'unknown data')}, {facts.get('train_protocol', 'unknown training')}"
-    return own if before == "none" else f"{before}; {own}"
-
-
-def _with_leak(pretraining: str, data: str) -> str:
-    """Weights of torchvision and timm stem from ImageNet, or from collections that hold it."""
-    leaks = pretraining.startswith(("imagenet", "timm ")) and in_imagenet(data)
-    return f"{pretraining} (leaks novel classes)" if leaks else pretraining
-
-
-def _row(
-    config: DictConfig,
-    found: Evaluation,
-    head: str,
-    facts: dict,
-    pretraining: str,
-    informed: str,
-    folder: Path,
-    name: str,
-    digest: str,
-) -> Row:
-    commit, dirty = git_state()
-    return Row(
-        when=datetime.now(UTC).isoformat(timespec="seconds"),
-        name=name,
-        data=found.data,
-        split=found.split,
-        pipeline=found.pipeline,
-        bank_fingerprint=found.bank_fingerprint,
-        backbone=recipe.describe_backbone(config),
-        pretraining=_with_leak(pretraining, found.data),
-        side_information=joined(found.side_information, informed, "training"),
-        learner=recipe.describe_learner(config),
-        head=head,
-        loss=recipe.describe_training(config),
-        transductive=found.transductive,
-        train_protocol=facts.get("train_protocol", ""),
-        train_data=facts.get("train_data", ""),
-        way=found.protocol.way,
-        shot=found.protocol.shot_text,
-        query=found.protocol.query,
-        imbalance=found.protocol.imbalance,
-        episodes=found.protocol.episodes,
-        episodes_sha256=found.episodes_sha256,
-        test_seed=found.protocol.seed,
-        seed=config.seed,
-        accuracy=found.accuracy,
-        ci95=found.ci95,
-        macro_accuracy=found.macro_accuracy,
-        ci_type="t",
-        seconds=round(found.seconds, 3),
-        episodes_per_second=round(found.episodes_per_second, 1),
-        device=device_name(found.device),
-        precision=facts.get("precision", "32"),
-        fewshot_version=fewshot.__version__,
-        torch_version=torch.__version__,
-        git_commit=commit,
-        git_dirty=dirty,
-        config_hash=digest,
-        run=str(Path(folder).resolve()),
-        accuracies_sha256=accuracies_sha256(found.accuracies),
-    )

@@ -77,6 +77,9 @@ class Learner(nn.Module, ABC):
         """Training loss of episodes of features, for what adapts a learner to a task by gradient."""
         raise NotImplementedError(f"{type(self).__name__} has no loss of features")
 
+    def check_training(self, compiled: bool, precision: str) -> None:
+        """Raise a FewshotError if it cannot be trained with a compiled backbone, or in such a precision (`32`, `bf16`, `16`)."""
+
     @property
     def needs_base_mean(self) -> bool:
         """Whether predictions need what `set_base_features` is told."""

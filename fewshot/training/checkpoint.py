@@ -13,6 +13,8 @@ from fewshot.errors import FewshotError
 from fewshot.files import replacing
 
 _TREE = "fewshot_tree"
+# Where learners have their backbone: most, those that wrap another one, and those of learn2learn.
+_BACKBONES = ("backbone.", "learner.backbone.", "algorithm.module.backbone.", "body.")
 
 
 def save_tree(path: Path | str, tree: Any) -> None:
@@ -22,8 +24,9 @@ def save_tree(path: Path | str, tree: Any) -> None:
     """
     tensors: dict[str, Tensor] = {}
     text = json.dumps(_pack(tree, tensors))
-    # An empty file of tensors is not valid; the marker keeps the writer simple.
-    tensors["_"] = torch.zeros(1)
+    if not tensors:
+        # An empty file of tensors is not valid.
+        tensors["_"] = torch.zeros(1)
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata={_TREE: text})
 
@@ -48,7 +51,10 @@ def load_tree(path: Path | str, device: torch.device | str = "cpu") -> Any:
 
 
 def save_weights(path: Path | str, weights: dict[str, Tensor], facts: dict) -> None:
-    """Write a learner's weights and `facts` (plain JSON) to `path`, atomically."""
+    """Write a learner's weights and `facts` (plain JSON) to `path`, atomically.
+
+    Whatever reads safetensors finds each weight under `weights.` and its name in the learner.
+    """
     save_tree(path, {"weights": weights, "facts": facts})
 
 
@@ -64,16 +70,24 @@ def load_weights(path: Path | str) -> tuple[dict[str, Tensor], dict]:
     return tree["weights"], tree["facts"]
 
 
-def _pack(node: Any, tensors: dict[str, Tensor]) -> Any:
+def backbone_weights(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Those of a learner's weights that are its backbone's, by their names there; none if it has no backbone."""
+    for start in _BACKBONES:
+        if any(name.startswith(start) for name in weights):
+            return {name.removeprefix(start): w for name, w in weights.items() if name.startswith(start)}
+    return {}
+
+
+def _pack(node: Any, tensors: dict[str, Tensor], path: str = "") -> Any:
     if isinstance(node, Tensor):
-        name = str(len(tensors))
+        name = path if path not in tensors else f"{path}#{len(tensors)}"
         # A copy of its own: safetensors refuses tensors that share memory, and strided layouts.
         tensors[name] = node.detach().cpu().contiguous().clone()
         return {"tensor": name}
     if isinstance(node, dict):
-        return {"dict": [[key, _pack(value, tensors)] for key, value in node.items()]}
+        return {"dict": [[key, _pack(value, tensors, f"{path}.{key}".lstrip("."))] for key, value in node.items()]}
     if isinstance(node, list | tuple):
-        return {"list": [_pack(value, tensors) for value in node]}
+        return {"list": [_pack(value, tensors, f"{path}.{i}".lstrip(".")) for i, value in enumerate(node)]}
     return {"value": node}
 
 

@@ -54,6 +54,8 @@ def test_each_choice_trains_and_is_in_the_row(fewshot, choice, column, text):
         ("learner=maml learner.learner=null", "learner.learner=None; expected a learner with a _target_"),
         ("learner=maml episodes.test.way=6", "tasks of 6 classes for a linear head of 5"),
         ("learner=metric_maml", "split=leave_one_out needs at least 2 shots"),
+        ("learner=maml learner.test_steps=0 head=prototype", "learner.split=items leaves no support to PrototypeHead"),
+        ("learner=maml trainer.compile=true", "torch.compile has no second derivatives, which MAML needs"),
     ],
 )
 def test_what_cannot_be_adapted_is_one_line(fewshot, capsys, choice, words):
@@ -148,6 +150,25 @@ def test_episodic_training_can_start_from_a_classifier(fewshot, tmp_path):
         if name.startswith("backbone.") and value.is_floating_point() and "running" not in name:
             torch.testing.assert_close(trained[name], value)
     assert fewshot(f"init={best}", "backbone.width=4") == 2
+
+
+def test_weights_learned_by_gradient_start_another_training_and_are_scored_by_another_head(fewshot, tmp_path):
+    assert fewshot("learner=maml", "learner.lr=0.01", "name=maml") == 0
+    best = only_run(tmp_path) / "best.safetensors"
+    # NIL (Raghu et al. 2020): no step, and prototypes instead of the layer. Keys are those of what was trained.
+    nil = ("learner.test_steps=0", "head=prototype", "head.distance=cosine", "name=nil")
+    assert fewshot("mode=test", f"checkpoint={best}", *nil, without=TRAIN_ONLY) == 0
+    assert fewshot(f"init={best}", "optimizer.lr=1e-12", "name=meta") == 0
+    rows = read("leaderboard.csv")
+    assert rows.learner.tolist() == ["maml(lr=0.01)", "maml(test_steps=0, lr=0.01)", "metric_learner"]
+    assert rows["head"].tolist() == ["linear", "prototype(distance=cosine)", "prototype"]
+    assert rows.pretraining[2] == "folder/train (crop28), 5-way 1-shot 3-query"
+    (meta,) = (path for path in (tmp_path / "runs").iterdir() if path.name.startswith("meta"))
+    trained, started = load_weights(meta / "best.safetensors")[0], load_weights(best)[0]
+    name = "backbone.blocks.3.0.weight"
+    torch.testing.assert_close(trained[name], started[f"learner.{name}"])
+    # Its BatchNorm had the images of each task; a frozen one has nothing to go by.
+    assert fewshot(f"init={best}", "training.frozen_backbone=true", "augment=none", "name=frozen") == 2
 
 
 def test_a_pooling_may_be_put_on_a_backbone_that_was_trained_without(fewshot, tmp_path):

@@ -1,9 +1,9 @@
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from fewshot.errors import FewshotError
-from fewshot.training.checkpoint import load_tree, save_tree
+from fewshot.training.checkpoint import backbone_weights, load_tree, save_tree, save_weights
 
 
 def test_a_tree_comes_back_as_it_was(tmp_path):
@@ -48,3 +48,22 @@ def test_what_is_no_checkpoint_is_refused_in_one_line(tmp_path, kind):
     with pytest.raises(FewshotError) as caught:
         load_tree(path)
     assert "t.safetensors" in str(caught.value)
+
+
+def test_other_programs_find_the_weights_by_their_names(tmp_path):
+    weights = {"backbone.0.weight": torch.rand(2, 3), "head.scale": torch.tensor(2.0)}
+    save_weights(tmp_path / "w.safetensors", weights, {"a": 1})
+    found = load_file(tmp_path / "w.safetensors")
+    assert {name: w.tolist() for name, w in found.items()} == {f"weights.{n}": w.tolist() for n, w in weights.items()}
+
+
+def test_a_dot_in_a_key_hides_no_tensor(tmp_path):
+    tree = {"a.b": torch.zeros(1), "a": {"b": torch.ones(1)}}
+    save_tree(tmp_path / "t.safetensors", tree)
+    back = load_tree(tmp_path / "t.safetensors")
+    assert (back["a.b"], back["a"]["b"]) == (0, 1)
+
+
+@pytest.mark.parametrize("place", ["backbone.", "learner.backbone.", "algorithm.module.backbone.", "body."])
+def test_the_backbone_is_found_wherever_a_learner_has_it(place):
+    assert backbone_weights({f"{place}0.weight": torch.ones(1), "head.backbone.x": torch.zeros(1)}) == {"0.weight": 1}

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from fewshot.errors import FewshotError
+
 Weights = dict[str, Tensor]
 Gradient = Callable[[Callable[[Weights], Tensor], Weights], Weights]
 
@@ -74,6 +76,27 @@ def functional_gradient(second_order: bool) -> Gradient:
         return slopes if second_order else {name: g.detach() for name, g in slopes.items()}
 
     return gradient
+
+
+def check_inner_gradients(name: str, second_order: bool, compiled: bool, precision: str) -> None:
+    """Raise a FewshotError if the gradients of an inner loop cannot be had so.
+
+    Args:
+        name: of the learner, for the message.
+        second_order: whether they are differentiated themselves, through the backbone.
+        compiled: whether the backbone is.
+        precision: `32`, `bf16` or `16`.
+    """
+    if compiled and second_order:
+        raise FewshotError(
+            f"trainer.compile=true: torch.compile has no second derivatives, which {name} needs; use trainer.compile=false or "
+            f"learner.first_order=true"
+        )
+    if precision == "16":
+        raise FewshotError(
+            f"trainer.precision=16 would scale the loss of a training step and none of the inner losses of {name}, whose small "
+            f"gradients would be zeros; use bf16 or 32"
+        )
 
 
 def step_weights(steps: int, progress: float, floor: float = 0.03) -> list[float]:

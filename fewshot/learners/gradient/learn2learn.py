@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.support_split import split_support
 from fewshot.errors import FewshotError
-from fewshot.learners.gradient.inner_loop import carrying
+from fewshot.learners.gradient.inner_loop import carrying, check_inner_gradients
 from fewshot.learners.gradient.task_norm import TaskNorm, embedded_task, task_by_task, task_norms, with_task_norms
 from fewshot.learners.learner import Learner, TrainingLoss
 
@@ -134,6 +134,12 @@ class Learn2Learn(Learner):
 
     def embed(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
         return self.backbone(images)
+
+    def check_training(self, compiled: bool, precision: str) -> None:
+        if self.steps:
+            check_inner_gradients(
+                type(self).__name__, self.adapts_backbone and not self.first_order, compiled, precision
+            )
 
     def training_loss(self, episodes: Episodes) -> TrainingLoss:
         features = None if self.adapts_backbone else self._features_of_all(episodes)

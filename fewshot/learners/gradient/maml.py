@@ -18,6 +18,7 @@ from fewshot.learners.gradient.inner_loop import (
     Weights,
     autograd_gradient,
     carrying,
+    check_inner_gradients,
     descend,
     functional_gradient,
     step_weights,
@@ -102,11 +103,8 @@ class MAML(GradientLearner):
         self.split, self.clip, self.tasks, self.tasks_per_chunk = split, clip, tasks, tasks_per_chunk
         self.multi_step = multi_step
         self.inner_loss = inner_loss
-        reads_support = getattr(learner.head, "reads_support", True)
-        if split == "items" and getattr(learner.head, "needs_support", reads_support):
-            raise FewshotError(
-                f"learner.split=items leaves no support to {type(learner.head).__name__}; use halves or leave_one_out, or head=linear"
-            )
+        if test_steps:
+            self._check_split_suits_head()
         named = dict(learner.named_parameters())
         # Of rows that a head makes for each task: a rate for each number of a row, the same for all classes.
         rows = {n: torch.Size((1, *learner.get_buffer(n).shape[1:])) for n in self.adapted if n not in named}
@@ -118,6 +116,20 @@ class MAML(GradientLearner):
         """Raise a FewshotError if the steps cannot learn from the support sets of such tasks."""
         if self.steps and self.test_steps:
             check_split(self.split, protocol.shots)
+
+    def check_training(self, compiled: bool, precision: str) -> None:
+        if self.steps:
+            self._check_split_suits_head()
+            check_inner_gradients(
+                type(self).__name__, self.adapts_backbone and not self.first_order, compiled, precision
+            )
+
+    def _check_split_suits_head(self) -> None:
+        head = self.learner.head
+        if self.split == "items" and getattr(head, "needs_support", getattr(head, "reads_support", True)):
+            raise FewshotError(
+                f"learner.split=items leaves no support to {type(head).__name__}; use halves or leave_one_out, or head=linear"
+            )
 
     # Training.
 

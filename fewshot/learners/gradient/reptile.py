@@ -11,7 +11,7 @@ from fewshot.episodes.episodes import Episodes
 from fewshot.errors import FewshotError
 from fewshot.learners.feature_learner import FeatureLearner
 from fewshot.learners.gradient.gradient_learner import GradientLearner
-from fewshot.learners.gradient.inner_loop import Weights, autograd_gradient, carrying
+from fewshot.learners.gradient.inner_loop import Weights, autograd_gradient, carrying, check_inner_gradients
 from fewshot.learners.learner import TrainingLoss
 from fewshot.task_augmentation.augmentation import fresh_rng
 
@@ -94,6 +94,9 @@ class Reptile(GradientLearner):
             self.register_buffer(buffer, torch.zeros_like(named[name]))
         self.register_buffer("steps_taken", torch.zeros((), dtype=torch.int64))
         self.register_buffer("tasks_trained", torch.zeros((), dtype=torch.int64))
+
+    def check_training(self, compiled: bool, precision: str) -> None:
+        check_inner_gradients(type(self).__name__, False, compiled, precision)
 
     def training_loss(self, episodes: Episodes) -> TrainingLoss:
         self._look()

@@ -1,0 +1,34 @@
+"""A command line that tests a checkpoint may name the keys of what was trained, not only those of the defaults."""
+
+from collections.abc import Sequence
+
+_MODES = ("mode=test", "mode=tune", "mode=generalised")
+
+
+def with_keys_of_checkpoint(arguments: Sequence[str]) -> list[str]:
+    """`arguments` for Hydra, with `++` before each key that the checkpoint's configuration has.
+
+    `fewshot mode=test checkpoint=MAML learner.test_steps=10` is composed with the default learner, which has no such key;
+    what is then taken from the checkpoint has it. A checkpoint that cannot be read is left for the run to complain about.
+    """
+    paths = [text.partition("=")[2].strip("'\"") for text in arguments if text.startswith("checkpoint=")]
+    dotted = [text for text in arguments if "." in text.partition("=")[0] and text[:1] not in "+~-"]
+    if not paths or not dotted or not any(text in _MODES for text in arguments):
+        return list(arguments)
+    # Reading a checkpoint needs torch, and help does not.
+    from fewshot.errors import FewshotError
+    from fewshot.training.checkpoint import load_weights
+
+    try:
+        config = load_weights(paths[-1])[1].get("config", {})
+    except FewshotError:
+        return list(arguments)
+    return [f"++{text}" if text in dotted and _has(config, text.partition("=")[0]) else text for text in arguments]
+
+
+def _has(config: object, key: str) -> bool:
+    for part in key.split("."):
+        if not isinstance(config, dict) or part not in config:
+            return False
+        config = config[part]
+    return True

@@ -1,0 +1,90 @@
+"""What a test found and what is known of the run, as a row of a leaderboard."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+
+import fewshot
+from fewshot.cli import recipe
+from fewshot.cli.provenance import git_state
+from fewshot.cli.side_information import joined
+from fewshot.data.manifest import in_imagenet
+from fewshot.device import device_name
+from fewshot.evaluation.accuracies import accuracies_sha256
+from fewshot.evaluation.scoring import Evaluation
+from fewshot.leaderboard.row import Row
+
+
+def _with_leak(pretraining: str, data: str) -> str:
+    """Weights of torchvision and timm stem from ImageNet, or from collections that hold it."""
+    leaks = pretraining.startswith(("imagenet", "timm ")) and in_imagenet(data)
+    return f"{pretraining} (leaks novel classes)" if leaks else pretraining
+
+
+def make_row(
+    config: DictConfig,
+    found: Evaluation,
+    head: str,
+    facts: dict,
+    pretraining: str,
+    informed: str,
+    folder: Path,
+    name: str,
+    digest: str,
+) -> Row:
+    """The row of one test.
+
+    Args:
+        config: of the run.
+        found: by the test.
+        head: what it scored with.
+        facts: of the weights' file, about their training; empty if nothing was trained.
+        pretraining: what the weights stem from.
+        informed: what else than images training used.
+        folder: of the run.
+        name: of the run.
+        digest: of its configuration.
+    """
+    commit, dirty = git_state()
+    return Row(
+        when=datetime.now(UTC).isoformat(timespec="seconds"),
+        name=name,
+        data=found.data,
+        split=found.split,
+        pipeline=found.pipeline,
+        bank_fingerprint=found.bank_fingerprint,
+        backbone=recipe.describe_backbone(config),
+        pretraining=_with_leak(pretraining, found.data),
+        side_information=joined(found.side_information, informed, "training"),
+        learner=recipe.describe_learner(config),
+        head=head,
+        loss=recipe.describe_training(config),
+        transductive=found.transductive,
+        train_protocol=facts.get("train_protocol", ""),
+        train_data=facts.get("train_data", ""),
+        way=found.protocol.way,
+        shot=found.protocol.shot_text,
+        query=found.protocol.query,
+        imbalance=found.protocol.imbalance,
+        episodes=found.protocol.episodes,
+        episodes_sha256=found.episodes_sha256,
+        test_seed=found.protocol.seed,
+        seed=config.seed,
+        accuracy=found.accuracy,
+        ci95=found.ci95,
+        macro_accuracy=found.macro_accuracy,
+        ci_type="t",
+        seconds=round(found.seconds, 3),
+        episodes_per_second=round(found.episodes_per_second, 1),
+        device=device_name(found.device),
+        precision=facts.get("precision", "32"),
+        fewshot_version=fewshot.__version__,
+        torch_version=torch.__version__,
+        git_commit=commit,
+        git_dirty=dirty,
+        config_hash=digest,
+        run=str(Path(folder).resolve()),
+        accuracies_sha256=accuracies_sha256(found.accuracies),
+    )

@@ -1,0 +1,57 @@
+"""Weights of files put into the learner of a run."""
+
+import torch
+
+from fewshot.errors import FewshotError
+from fewshot.learners.learner import Learner
+from fewshot.poolings.pooled import Pooled
+from fewshot.training.checkpoint import backbone_weights
+
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def load_into(learner: Learner, weights: dict[str, torch.Tensor], checkpoint: str, other_head: bool) -> None:
+    """Put weights into the learner; a head that was typed anew keeps its own."""
+    head = getattr(learner, "head", None)
+    # A learner that wraps another one has its head there.
+    own = tuple(f"{name}." for name, part in learner.named_modules() if part is head) if other_head else ()
+    weights = {name: value for name, value in weights.items() if not name.startswith(own)}
+    try:
+        lacking, _ = learner.load_state_dict(weights, strict=False)
+        mine = {name for name in lacking if not name.startswith(own) and name != "base_mean"}
+        strange = set(weights) - set(learner.state_dict())
+        if mine or strange:
+            name = min(mine or strange)
+            raise RuntimeError(f"{'it lacks' if mine else 'the learner has no'} {name}")
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise FewshotError(f"{checkpoint} does not fit this learner: {reason}") from error
+
+
+def start_from(learner: Learner, path: str, weights: dict[str, torch.Tensor], facts: dict, frozen: bool) -> str:
+    """Put the backbone of a file of weights into the learner; what it was trained on, for the row."""
+    weights = backbone_weights(weights)
+    if not weights or not hasattr(learner, "backbone"):
+        raise FewshotError(f"init={path} holds no backbone for this learner; give best.safetensors of a run")
+    backbone = learner.backbone
+    if isinstance(backbone, Pooled) and set(weights) <= set(backbone.backbone.state_dict()):
+        # Weights of the backbone without this pooling, whose own start anew.
+        backbone = backbone.backbone
+    try:
+        lacking, strange = backbone.load_state_dict(weights, strict=False)
+        # A backbone that was normalised by each task's images has none; training finds them.
+        statistics = [name for name in lacking if name.endswith(_STATISTICS)]
+        if strange or len(statistics) < len(lacking):
+            wrong = strange or [name for name in lacking if name not in statistics]
+            raise RuntimeError(f"{'it has no' if strange else 'the file lacks'} {wrong[0]}")
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise FewshotError(f"init={path} does not fit backbone: {reason}") from error
+    if statistics and frozen:
+        raise FewshotError(
+            f"init={path} has no BatchNorm statistics, as its images were normalised task by task; leave out "
+            f"training.frozen_backbone, which could not find any"
+        )
+    before = facts.get("pretraining", "none")
+    own = f"{facts.get('train_data', 'unknown data')}, {facts.get('train_protocol', 'unknown training')}"
+    return own if before == "none" else f"{before}; {own}"
