@@ -12,24 +12,24 @@ def grey(images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 1 h w"]:
     """The luma of RGB images; grey ones as they are."""
     if images.shape[1] == 1:
         return images
-    weights = images.new_tensor(_LUMA).view(1, 3, 1, 1)
-    return (weights * images).sum(1, keepdim=True)
+    red, green, blue = images.unbind(1)
+    return (_LUMA[0] * red).add_(green, alpha=_LUMA[1]).add_(blue, alpha=_LUMA[2])[:, None]
 
 
-def blend(images: Tensor, others: Tensor, factor: Float[Tensor, " n"]) -> Tensor:
+def blend(images: Tensor, others: Tensor | float, factor: Float[Tensor, " n"]) -> Tensor:
     """`factor * images + (1 - factor) * others`, cut to 0..1."""
     factor = factor.view(-1, 1, 1, 1)
-    return (factor * images + (1 - factor) * others).clamp(0, 1)
+    return (factor * images).add_((1 - factor) * others).clamp_(0, 1)
 
 
 def brightness(images: Float[Tensor, "n c h w"], factor: Float[Tensor, " n"]) -> Float[Tensor, "n c h w"]:
     """Black at 0, the image at 1."""
-    return blend(images, torch.zeros_like(images), factor)
+    return (factor.view(-1, 1, 1, 1) * images).clamp_(0, 1)
 
 
 def contrast(images: Float[Tensor, "n c h w"], factor: Float[Tensor, " n"]) -> Float[Tensor, "n c h w"]:
     """The mean grey at 0, the image at 1."""
-    return blend(images, grey(images).mean(dim=(1, 2, 3), keepdim=True), factor)
+    return blend(images, grey(images.mean((2, 3), keepdim=True)), factor)
 
 
 def saturation(images: Float[Tensor, "n c h w"], factor: Float[Tensor, " n"]) -> Float[Tensor, "n c h w"]:

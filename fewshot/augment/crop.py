@@ -1,4 +1,4 @@
-"""Random resized crops of a batch, as two matrix products an image."""
+"""Random resized crops of a batch."""
 
 import math
 
@@ -41,17 +41,28 @@ def draw_boxes(
 
 
 def resized_crops(images: Float[Tensor, "n c h w"], boxes: Int64[Tensor, "n 4"]) -> Float[Tensor, "n c h w"]:
-    """The parts in `boxes`, scaled up to the size of the images, bilinear."""
-    height, width = images.shape[2:]
-    rows = _interpolation(boxes[:, 0], boxes[:, 2], height, images.dtype)
-    columns = _interpolation(boxes[:, 1], boxes[:, 3], width, images.dtype)
-    return rows[:, None] @ images @ columns[:, None].transpose(-1, -2)
+    """The parts in `boxes`, scaled up to the size of the images, bilinear.
+
+    Rows are picked and mixed in pairs, which copies whole rows; columns are mixed by a matrix product an image.
+    """
+    n, channels, height, width = images.shape
+    top, left, h, w = boxes[:, :, None].unbind(1)
+    places = top + _inside(h, height, images.dtype)
+    upper = places.long()
+    # Where there is no row below, its share is 0.
+    lower, share = (upper + 1).clamp_max(height - 1), places - upper
+    planes = images.contiguous().flatten(0, 2)
+    starts = height * torch.arange(n * channels, device=images.device).view(n, channels, 1)
+    above, below = (
+        planes.index_select(0, (starts + rows[:, None]).flatten()).view(images.shape) for rows in (upper, lower)
+    )
+    mixed = above.lerp_(below, share[:, None, :, None])
+    columns = torch.arange(width, device=images.device)
+    weights = (1 - (columns[:, None] - (left + _inside(w, width, images.dtype))[:, None]).abs()).clamp_min_(0)
+    return (mixed.view(n, channels * height, width) @ weights).view(images.shape)
 
 
-def _interpolation(start: Tensor, length: Tensor, size: int, dtype: torch.dtype) -> Float[Tensor, "n s s"]:
-    """Row i holds the weights of the old pixels in new pixel i, for a part that becomes the whole."""
-    places = torch.arange(size, device=start.device, dtype=dtype)
-    inside = (places + 0.5) * length[:, None] / size - 0.5
-    # Beyond the middle of the outermost pixel of the part there is only that pixel.
-    inside = inside.clamp(min=0).minimum((length[:, None] - 1).to(dtype)) + start[:, None]
-    return (1 - (inside[:, :, None] - places).abs()).clamp_min(0)
+def _inside(length: Int64[Tensor, "n 1"], size: int, dtype: torch.dtype) -> Float[Tensor, "n s"]:
+    """Where each new pixel lies in a part that becomes the whole, in its pixels; at its borders there is only the outermost."""
+    middles = torch.arange(size, device=length.device, dtype=dtype) + 0.5
+    return (middles * length / size - 0.5).clamp(min=0).minimum((length - 1).to(dtype))

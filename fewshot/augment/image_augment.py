@@ -1,16 +1,18 @@
-"""Random changes of a batch of training images, without a loop over images."""
+"""Random changes of a batch of training images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import pad
 
 from fewshot.augment import colour
+from fewshot.augment.changes import Change, changed, chunks
 from fewshot.augment.crop import draw_boxes, resized_crops
 from fewshot.augment.dropout import drop_pixels
-from fewshot.augment.erasing import erase
+from fewshot.augment.erasing import draw_holes, erase
+from fewshot.augment.shifts import moved
 from fewshot.errors import FewshotError
 
 
@@ -86,50 +88,64 @@ class ImageAugment:
 
     def __call__(self, images: Float[Tensor, "n c h w"], generator: torch.Generator) -> Float[Tensor, "n c h w"]:
         """Changed copies of images with values in 0..1; `generator` lives on their device."""
-        layout = torch.channels_last if images.is_contiguous(memory_format=torch.channels_last) else None
-        if self.shift or self.flip or self.vertical_flip:
-            images = self._moved(images, generator)
-        if self.crop_scale is not None:
-            boxes = draw_boxes(len(images), *images.shape[2:], self.crop_scale, self.crop_ratio, generator)
-            images = resized_crops(images, boxes)
-        images = self._coloured(images, generator)
+        changes = self.changes(len(images), *images.shape[2:], generator)
+        if not changes or not len(images):
+            return images
+        out = torch.empty_like(images)
+        for rows in chunks(len(images), images[0].numel(), images.device):
+            out[rows] = changed(images[rows], changes, rows)
+        return out
+
+    def changes(self, n: int, height: int, width: int, generator: torch.Generator) -> list[Change]:
+        """What is done to n images, with the random numbers of each, which lie on the generator's device."""
+        changes = [*self._moves(n, height, width, generator), *self._colours(n, generator)]
         if self.dropout:
-            images = drop_pixels(images, self.dropout, generator)
+            kept = torch.rand(n, 1, height, width, generator=generator, device=generator.device) >= self.dropout
+            changes.append((partial(drop_pixels, chance=self.dropout), (kept,)))
         if self.erase:
-            images = erase(images, self.erase, generator, self.erase_value)
-        return images if layout is None else images.contiguous(memory_format=layout)
+            changes.append(
+                (partial(erase, value=self.erase_value), draw_holes(n, height, width, self.erase, generator))
+            )
+        return changes
 
-    def _coloured(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def _moves(self, n: int, height: int, width: int, generator: torch.Generator) -> Iterator[Change]:
+        def draw(high: int) -> Tensor:
+            return torch.randint(high, (n,), generator=generator, device=generator.device)
+
+        if self.shift or self.flip or self.vertical_flip:
+            none = torch.zeros(n, dtype=torch.int64, device=generator.device)
+            mirrored = draw(2) if self.flip else none
+            upside_down = draw(2) if self.vertical_flip else none
+            down, right = (draw(2 * self.shift + 1) for _ in range(2)) if self.shift else (none, none)
+            yield partial(moved, shift=self.shift), (mirrored, upside_down, down, right)
+        if self.crop_scale is not None:
+            yield resized_crops, (draw_boxes(n, height, width, self.crop_scale, self.crop_ratio, generator),)
+
+    def _colours(self, n: int, generator: torch.Generator) -> Iterator[Change]:
         def draw() -> Tensor:
-            return torch.rand(len(images), generator=generator, device=images.device)
+            return torch.rand(n, generator=generator, device=generator.device)
 
-        before = images
+        factors = []
         for name, amount in self.colours.items():
             u = 2 * draw() - 1
-            images = getattr(colour, name)(images, amount * u if name == "hue" else (1 + amount * u).clamp_min(0))
-        if self.colours and self.jitter < 1:
-            images = torch.where((draw() < self.jitter).view(-1, 1, 1, 1), images, before)
+            factors.append(amount * u if name == "hue" else (1 + amount * u).clamp_min(0))
+        if factors:
+            if self.jitter < 1:
+                factors.append(draw() < self.jitter)
+            yield partial(_coloured, names=tuple(self.colours)), factors
         if self.grey:
-            images = torch.where((draw() < self.grey).view(-1, 1, 1, 1), colour.grey(images), images)
+            yield _greyed, (draw() < self.grey,)
+
+
+def _coloured(images: Tensor, *numbers: Tensor, names: Sequence[str]) -> Tensor:
+    """Colours changed by a factor each, in those images that a last tensor names."""
+    before = images
+    for name, factor in zip(names, numbers, strict=False):
+        images = getattr(colour, name)(images, factor)
+    if len(numbers) == len(names):
         return images
+    return torch.where(numbers[-1].view(-1, 1, 1, 1), images, before)
 
-    def _moved(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        n, _, height, width = images.shape
-        device = images.device
 
-        def draw(high: int) -> Tensor:
-            return torch.randint(high, (n,), generator=generator, device=device)
-
-        columns = torch.arange(width, device=device).expand(n, -1)
-        rows = torch.arange(height, device=device).expand(n, -1)
-        if self.flip:
-            columns = torch.where(draw(2).bool()[:, None], width - 1 - columns, columns)
-        if self.vertical_flip:
-            rows = torch.where(draw(2).bool()[:, None], height - 1 - rows, rows)
-        if self.shift:
-            images = pad(images, (self.shift,) * 4, mode="replicate")
-            rows = rows + draw(2 * self.shift + 1)[:, None]
-            columns = columns + draw(2 * self.shift + 1)[:, None]
-        # Advanced indices around a slice put the channels last: a channels-last image in memory.
-        picked = images[torch.arange(n, device=device)[:, None, None], :, rows[:, :, None], columns[:, None, :]]
-        return picked.permute(0, 3, 1, 2)
+def _greyed(images: Tensor, lost: Tensor) -> Tensor:
+    return torch.where(lost.view(-1, 1, 1, 1), colour.grey(images), images)

@@ -1,104 +1,126 @@
-"""Episodes per second: a bank in memory beside a DataLoader over the image files.
+"""Image episodes per second, drawn, gathered and normalised, with and without augmentation, beside easyfsl and learn2learn.
 
-    python scripts/bench/episodes.py [--root data/raw] [--rounds 5] [--episodes 40]
+    python scripts/bench/episodes.py [--shot 5] [--rounds 5] [--threads 2]
 
-Both deliver the same thing: 5-way 1-shot 15-query Omniglot episodes, 80 images of 28x28 as
-normalised floats. The other side is what most code does: a batch sampler of indices, a data set that opens,
-rotates, resizes and converts one file at a time.
+5-way 5-shot 15-query episodes of mini-ImageNet's training classes, 100 images of 84x84 each, one episode at a time. easyfsl opens JPEG files, as its users do: 100 images
+of each class, written at 84x84 pixels before the clock starts, with its own preprocessing for tests and for training (a random part,
+colours, mirror image). learn2learn has decoded images in memory. Each side in a process of its own, in turns.
 """
 
 import argparse
+import json
 import random
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
-from torch.utils.data import DataLoader, Dataset, Sampler
+from easyfsl.datasets import EasySet
+from torch.utils.data import DataLoader
+from torchvision.io import write_jpeg
 
-from fewshot import EpisodeSampler, Protocol, open_dataset
+from fewshot import Bank, EpisodeSampler, Protocol, open_dataset
+from fewshot.choices import configured
+from fewshot.device import keep_freed_memory
+from fewshot.instantiation import make
 
 sys.path.insert(0, str(Path(__file__).parent))
-from rounds import interleaved, report
+from peers import InMemory, easyfsl_sampler, learn2learn_tasks
+from processes import compete, serve
+from rounds import report
+
+WAYS = {
+    "fewshot": {"side": "fewshot"},
+    "easyfsl 1.5.0, JPEGs, 2 workers": {"side": "easyfsl", "workers": 2},
+    "easyfsl 1.5.0, JPEGs, no worker": {"side": "easyfsl", "workers": 0},
+    "learn2learn 0.2.0, in memory": {"side": "learn2learn"},
+    "fewshot, random part, mirror, colours": {"side": "fewshot", "augment": "resized_crop_jitter"},
+    "fewshot, shift, mirror, colours": {"side": "fewshot", "augment": "crop_flip_jitter"},
+    "easyfsl, random part, mirror, colours, 2 workers": {"side": "easyfsl", "workers": 2, "training": True},
+}
+AUGMENTED = [name for name in WAYS if name.startswith("fewshot,")]
+BESIDE = dict.fromkeys(list(WAYS)[1:4], "fewshot") | {list(WAYS)[-1]: AUGMENTED}
 
 
-class Files(Dataset):
-    """One file at a time, as a torchvision data set does it."""
-
-    def __init__(self, base: Path, characters: list[str]):
-        parts = ("images_background", "images_evaluation")
-        self.items = [
-            (path, rotation)
-            for name in characters
-            for rotation in (0, 90, 180, 270)
-            for part in parts
-            for path in sorted((base / part / name).glob("*.png"))
-        ]
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, index: int) -> torch.Tensor:
-        path, rotation = self.items[index]
-        with Image.open(path) as image:
-            small = image.rotate(rotation).resize((28, 28))
-        return 1 - torch.from_numpy(np.asarray(small, dtype=np.float32))[None]
+def write_files(bank: Bank, folder: Path, items: int) -> Path:
+    """JPEG files of some items of each class, and the file that tells easyfsl where they are."""
+    roots = []
+    for label, name in enumerate(bank.class_names):
+        roots.append(str(folder / name))
+        Path(roots[-1]).mkdir()
+        for i in range(items):
+            write_jpeg(bank.items[int(bank.offsets[label]) + i].clone(), str(folder / name / f"{i}.jpg"), quality=95)
+    specs = folder / "specs.json"
+    specs.write_text(json.dumps({"class_names": list(bank.class_names), "class_roots": roots}))
+    return specs
 
 
-class Tasks(Sampler):
-    """Index lists of random episodes."""
+def turns_of(way: dict, arguments: argparse.Namespace) -> Callable[[], int]:
+    """The turns of one side, about a second each."""
+    random.seed(0)
+    torch.set_num_threads(arguments.threads)
+    protocol = Protocol(5, arguments.shot, 15)
+    if way["side"] == "easyfsl":
+        data = EasySet(arguments.specs, image_size=84, training=way.get("training", False))
 
-    def __init__(self, classes: int, episodes: int):
-        self.classes, self.episodes = classes, episodes
+        def loaded() -> int:
+            sampler = easyfsl_sampler(data, protocol, arguments.episodes)
+            loader = DataLoader(
+                data, batch_sampler=sampler, num_workers=way["workers"], collate_fn=sampler.episodic_collate_fn
+            )
+            return sum(1 for _ in loader)
 
-    def __len__(self) -> int:
-        return self.episodes
+        return loaded
+    bank = open_dataset("mini_imagenet", root=arguments.root, prepared=arguments.prepared).bank("train")
+    if way["side"] == "learn2learn":
+        tasks = learn2learn_tasks(InMemory(bank), protocol)
 
-    def __iter__(self):
-        for _ in range(self.episodes):
-            yield [20 * c + i for c in random.sample(range(self.classes), 5) for i in random.sample(range(20), 16)]
+        def sampled() -> int:
+            for _ in range(5 * arguments.episodes):
+                tasks.sample()
+            return 5 * arguments.episodes
+
+        return sampled
+    keep_freed_memory()
+    augment = make(configured("augment", way["augment"]), "augment") if "augment" in way else None
+    sampler, done = EpisodeSampler(bank, protocol, augment, channels_last=True), 0
+
+    def drawn() -> int:
+        nonlocal done
+        count = arguments.episodes * (5 if augment else 20)
+        for _ in range(count):
+            sampler.episodes(done, 1)
+            done += 1
+        return count
+
+    return drawn
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--root", default="data/raw")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--episodes", type=int, default=40, help="per round for files; banks do 50 times as many")
-    arguments = parser.parse_args()
-    dataset = open_dataset("omniglot", root=arguments.root)
-    bank = dataset.bank("train")
-    sampler = EpisodeSampler(bank, Protocol(5, 1, 15))
-    files = Files(Path(arguments.root) / "omniglot-py", dataset.characters("train"))
-    assert len(files) == len(bank)
-
-    def ours(batch: int):
-        def work() -> int:
-            count = 50 * arguments.episodes
-            for start in range(0, count, batch):
-                sampler.episodes(start, batch)
-            return count
-
-        return work
-
-    def theirs(workers: int):
-        def work() -> int:
-            loader = DataLoader(files, batch_sampler=Tasks(bank.num_classes, arguments.episodes), num_workers=workers)
-            return sum(1 for _ in loader)
-
-        return work
-
-    seconds = interleaved(
-        {
-            "bank, 8 tasks at a time": ours(8),
-            "bank, 1 task at a time": ours(1),
-            "files, DataLoader, no worker": theirs(0),
-            "files, DataLoader, 2 workers": theirs(2),
-        },
-        arguments.rounds,
+    parser.add_argument("--shot", type=int, default=5)
+    parser.add_argument(
+        "--episodes", type=int, default=40, help="of a turn of easyfsl; the others have 5 or 20 times as many"
     )
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {arguments.rounds} interleaved rounds")
-    report(seconds, "episodes")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--root", default="data/raw")
+    parser.add_argument("--prepared", default="data/prepared")
+    parser.add_argument("--specs", help=argparse.SUPPRESS)
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.serve:
+        serve(turns_of(json.loads(arguments.serve), arguments))
+        return
+    bank = open_dataset("mini_imagenet", root=arguments.root, prepared=arguments.prepared).bank("train")
+    print(
+        f"mini-ImageNet, 5-way {arguments.shot}-shot 15-query, torch {torch.__version__}, {arguments.threads} threads, "
+        f"{arguments.rounds} interleaved rounds\n"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        specs = write_files(bank, Path(folder), 100)
+        report(compete(WAYS, [*sys.argv[1:], "--specs", str(specs)], arguments.rounds), "episodes", BESIDE)
 
 
 if __name__ == "__main__":

@@ -244,7 +244,10 @@ def main() -> None:
         f"{device_name(torch.device('cuda' if torch.cuda.is_available() else 'cpu'))}, torch {torch.__version__}, "
         f"{arguments.threads} threads, {arguments.rounds} interleaved rounds\n"
     )
-    report(compete(WAYS, sys.argv[1:], arguments.rounds), "steps")
+    beside = {name: "fewshot" for name in WAYS if "bf16" not in name and name != "fewshot"}
+    beside["fewshot, bf16"] = "fewshot"
+    beside["bare backbone, bf16"] = "fewshot, bf16"
+    report(compete(WAYS, sys.argv[1:], arguments.rounds), "steps", beside)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 
 def interleaved(
@@ -25,14 +25,29 @@ def interleaved(
     return seconds
 
 
-def report(seconds: dict[str, list[float]], unit: str) -> None:
-    """Print units per second (best and median round) and how many times the first is faster than each."""
-    first = next(iter(seconds.values()))
-    print(f"| | {unit}/s best | median | first is faster: median ratio | least ratio |")
-    print("| --- | ---: | ---: | ---: | ---: |")
+def ratios(ours: list[float], theirs: list[float]) -> tuple[float, float, float]:
+    """How many times ours is faster in the same round: least, median and most."""
+    faster = [b / a for a, b in zip(ours, theirs, strict=True)]
+    return min(faster), statistics.median(faster), max(faster)
+
+
+def report(seconds: dict[str, list[float]], unit: str, beside: Mapping[str, str | Sequence[str]] | None = None) -> None:
+    """Print units per second (of the median round) and how many times as fast another competitor was in the same round.
+
+    Args:
+        seconds: per unit of work, as `interleaved` returns them.
+        unit: of work.
+        beside: of a competitor, the one or those whose advantage over it is shown; by default the first beside all others.
+    """
+    first = next(iter(seconds))
+    beside = dict.fromkeys(list(seconds)[1:], first) if beside is None else beside
+    print(f"| | {unit}/s, median | beside it | is so many times as fast: least | median | most |")
+    print("| --- | ---: | --- | ---: | ---: | ---: |")
     for name, times in seconds.items():
-        ratios = [theirs / ours for theirs, ours in zip(times, first, strict=True)]
-        print(
-            f"| {name} | {1 / min(times):.1f} | {1 / statistics.median(times):.1f} "
-            f"| {statistics.median(ratios):.2f} | {min(ratios):.2f} |"
-        )
+        rate = 1 / statistics.median(times)
+        begin = [name, f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"]
+        others = beside.get(name, [""])
+        for other in [others] if isinstance(others, str) else others:
+            faster = [f"{ratio:.2f}" for ratio in ratios(seconds[other], times)] if other else [""] * 3
+            print(f"| {' | '.join([*begin, other, *faster])} |", flush=True)
+            begin = ["", ""]

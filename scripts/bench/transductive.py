@@ -17,8 +17,9 @@ from easyfsl.methods import BDCSPN, PTMAP, TIM, LaplacianShot, PrototypicalNetwo
 from torch import nn
 
 from fewshot import Episodes, PrototypeHead
-from fewshot.cli.recipe import configured, make_head
+from fewshot.choices import configured
 from fewshot.device import keep_freed_memory
+from fewshot.heads.catalog import make_head
 from fewshot.heads.feature_transform import FeatureTransform, Prepared
 from fewshot.heads.transductive.bd_cspn import BDCSPNHead
 from fewshot.heads.transductive.laplacian_shot import LaplacianShotHead
@@ -96,9 +97,11 @@ def main() -> None:
         "PT-MAP, 10 steps": (with_power, PTMAP(nn.Identity())),
     }  # fmt: skip
     print(f"{arguments.threads} threads, batches of {arguments.batch} tasks")
+    found, beside = {}, {}
     for name, (mine, other) in pairs.items():
-        found = interleaved({f"{name}": ours(mine), f"{name}, easyfsl": theirs(other)}, arguments.rounds)
-        report(found, "tasks")
+        found |= interleaved({name: ours(mine), f"{name}, easyfsl": theirs(other)}, arguments.rounds)
+        beside[f"{name}, easyfsl"] = name
+    report(found, "tasks", beside)
     heads = {name: make_head(configured("head", name), {"feature_size": 640}) for name in PAPERS}
     for head in heads.values():
         for part in head.modules():

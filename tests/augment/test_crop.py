@@ -7,7 +7,7 @@ import torch
 from torchvision.transforms.v2 import functional as reference
 
 from fewshot.augment.crop import draw_boxes, resized_crops
-from fewshot.augment.erasing import erase
+from fewshot.augment.erasing import draw_holes, erase
 
 
 def generator(seed=0):
@@ -58,7 +58,7 @@ def test_where_no_part_fits_it_is_the_largest_in_the_middle():
 
 def test_erasing_paints_one_rectangle_with_the_mean_colour_of_some_images():
     x = torch.rand(4000, 3, 20, 20, generator=generator())
-    out = erase(x, 0.25, generator(1))
+    out = erase(x, *draw_holes(*x.shape[::2], x.shape[3], 0.25, generator(1)))
     changed = (out != x).any(1)
     touched = changed.flatten(1).any(1)
     assert abs(touched.double().mean() - 0.25) < 0.03
@@ -70,4 +70,4 @@ def test_erasing_paints_one_rectangle_with_the_mean_colour_of_some_images():
     share = changed[touched].double().mean(dim=(1, 2))
     assert share.min() >= 0.015
     assert share.max() <= 0.35
-    assert torch.equal(erase(x, 0.0, generator()), x)
+    assert torch.equal(erase(x, *draw_holes(*x.shape[::2], x.shape[3], 0.0, generator())), x)

@@ -1,0 +1,93 @@
+"""Meta-test tasks per second from images: 10,000 tasks of mini-ImageNet's 12,000 test images, beside easyfsl's way, task by task.
+
+    python scripts/bench/meta_test.py [--theirs 8] [--rounds 5] [--threads 2]
+
+Conv-4, prototypes, 5-way 1-shot 15-query. fewshot's turn is the whole `evaluate` of 10,000 tasks: draw, embed each image once, score. easyfsl's is its own `evaluate`
+over its sampler and loader of images that lie decoded in memory, some tasks a turn; from files it would be slower. The same weights on both sides, each in a process of
+its own.
+"""
+
+import argparse
+import json
+import random
+import statistics
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+
+from fewshot import Bank, Protocol, open_dataset
+from fewshot.backbones.conv4 import Conv4
+from fewshot.evaluation.scoring import evaluate
+from fewshot.heads.prototype import PrototypeHead
+from fewshot.learners.metric_learner import MetricLearner
+from fewshot.losses.cross_entropy import CrossEntropy
+
+sys.path.insert(0, str(Path(__file__).parent))
+from peers import InMemory, easyfsl_sampler
+from processes import compete, serve
+from rounds import report
+
+PROTOCOL = Protocol(5, 1, 15, episodes=10000)
+WAYS = {"fewshot, 10,000 tasks": {"side": "fewshot"}, "easyfsl 1.5.0, task by task": {"side": "easyfsl"}}
+
+
+def test_bank(arguments: argparse.Namespace) -> Bank:
+    return open_dataset("mini_imagenet", root=arguments.root, prepared=arguments.prepared).bank("test")
+
+
+def network() -> Conv4:
+    torch.manual_seed(0)
+    return Conv4(3, image_size=84)
+
+
+def turns_of(way: dict, arguments: argparse.Namespace) -> Callable[[], int]:
+    """The turns of one side."""
+    random.seed(0)
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(arguments.threads)
+    bank = test_bank(arguments)
+    if way["side"] == "fewshot":
+        learner = MetricLearner(network(), PrototypeHead(), CrossEntropy())
+        return lambda: len(evaluate(learner, bank, PROTOCOL).accuracies)
+    from easyfsl.methods import PrototypicalNetworks
+    from easyfsl.utils import evaluate as easyfsl_evaluate
+
+    data, model = InMemory(bank), PrototypicalNetworks(network()).eval()
+
+    def turn() -> int:
+        sampler = easyfsl_sampler(data, PROTOCOL, arguments.theirs)
+        loader = DataLoader(data, batch_sampler=sampler, collate_fn=sampler.episodic_collate_fn)
+        easyfsl_evaluate(model, loader, device="cpu", use_tqdm=False)
+        return arguments.theirs
+
+    return turn
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--theirs", type=int, default=8, help="tasks of easyfsl a turn")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--root", default="data/raw")
+    parser.add_argument("--prepared", default="data/prepared")
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.serve:
+        serve(turns_of(json.loads(arguments.serve), arguments))
+        return
+    print(
+        f"mini-ImageNet, {PROTOCOL}, Conv-4, torch {torch.__version__}, {arguments.threads} threads, "
+        f"{arguments.rounds} interleaved rounds\n"
+    )
+    seconds = compete(WAYS, sys.argv[1:], arguments.rounds)
+    report(seconds, "tasks")
+    ours, theirs = (10000 * statistics.median(times) for times in seconds.values())
+    print(f"\n10,000 tasks: {ours:,.1f} s, and {theirs:,.0f} s by easyfsl")
+
+
+if __name__ == "__main__":
+    main()
