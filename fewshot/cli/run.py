@@ -211,8 +211,13 @@ def _run(fabric: Fabric | None, config: DictConfig, overrides: Iterable[str]) ->
         there = existing_rows(config.leaderboard, digest, planned)
     there = fabric.broadcast(there)
     if there is not None:
-        rows = f"row {there[0]['row']}" if len(there) == 1 else f"rows {', '.join(str(row['row']) for row in there)}"
-        console.print(f"nothing to do: {rows} of {config.leaderboard} are of this configuration and these images")
+        numbers = ", ".join(str(row["row"]) for row in there)
+        rows = (
+            f"row {numbers} of {config.leaderboard} is"
+            if len(there) == 1
+            else f"rows {numbers} of {config.leaderboard} are"
+        )
+        console.print(f"nothing to do: {rows} of this configuration and these images")
         return Outcome(there, Path(there[0]["run"]), existed=True)
     folder = choose_run_folder(config.output, name, digest, config.resume) if fabric.is_global_zero else None
     folder = fabric.broadcast(folder)

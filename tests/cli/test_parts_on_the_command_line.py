@@ -6,7 +6,7 @@ import pytest
 import timm
 import torch
 
-from fewshot.cli import run
+from fewshot.cli import run_row
 from fewshot.leaderboard.table import read
 from fewshot.training.checkpoint import load_weights
 
@@ -216,7 +216,7 @@ def test_weights_of_imagenet_are_marked_where_they_saw_the_test_classes(fewshot,
     monkeypatch.setattr(timm, "create_model", lambda *a, pretrained, **k: made(*a, pretrained=False, **k))
     model = ("backbone=timm", "backbone.model=resnet10t", "backbone.pretrained=true")
     assert fewshot(*model, "data.size=64", "name=one", without=CONV4) == 0
-    monkeypatch.setattr(run, "in_imagenet", lambda data: data == "folder")
+    monkeypatch.setattr(run_row, "in_imagenet", lambda data: data == "folder")
     assert fewshot(*model, "data.size=64", "name=two", without=CONV4) == 0
     told = "timm resnet10t.c3_in1k"
     assert read("leaderboard.csv").pretraining.tolist() == [told, f"{told} (leaks novel classes)"]
