@@ -245,6 +245,7 @@ def main() -> None:
         f"{arguments.threads} threads, {arguments.rounds} interleaved rounds\n"
     )
     beside = {name: "fewshot" for name in WAYS if "bf16" not in name and name != "fewshot"}
+    beside["plain PyTorch"] = ("fewshot", "fewshot, bf16")
     beside["fewshot, bf16"] = "fewshot"
     beside["bare backbone, bf16"] = "fewshot, bf16"
     report(compete(WAYS, sys.argv[1:], arguments.rounds), "steps", beside)
