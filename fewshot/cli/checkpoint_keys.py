@@ -12,7 +12,9 @@ def with_keys_of_checkpoint(arguments: Sequence[str]) -> list[str]:
     what is then taken from the checkpoint has it. A checkpoint that cannot be read is left for the run to complain about.
     """
     paths = [text.partition("=")[2].strip("'\"") for text in arguments if text.startswith("checkpoint=")]
-    dotted = [text for text in arguments if "." in text.partition("=")[0] and text[:1] not in "+~-"]
+    # What is chosen anew has keys of its own.
+    anew = {text.partition("=")[0] for text in arguments}
+    dotted = [text for text in arguments if text[:1] not in "+~-" and _begins(text) not in anew and _is_dotted(text)]
     if not paths or not dotted or not any(text in _MODES for text in arguments):
         return list(arguments)
     # Reading a checkpoint needs torch, and help does not.
@@ -24,6 +26,14 @@ def with_keys_of_checkpoint(arguments: Sequence[str]) -> list[str]:
     except FewshotError:
         return list(arguments)
     return [f"++{text}" if text in dotted and _has(config, text.partition("=")[0]) else text for text in arguments]
+
+
+def _begins(text: str) -> str:
+    return text.partition("=")[0].partition(".")[0]
+
+
+def _is_dotted(text: str) -> bool:
+    return "." in text.partition("=")[0]
 
 
 def _has(config: object, key: str) -> bool:
