@@ -1,5 +1,6 @@
 """Squared Euclidean distance."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -12,5 +13,13 @@ def squared_euclidean(x: Float[Tensor, "*b q d"], y: Float[Tensor, "*b n d"]) ->
     """
     centre = y.mean(dim=-2, keepdim=True)
     x, y = x - centre, y - centre
-    squares = x.square().sum(-1, keepdim=True) + y.square().sum(-1).unsqueeze(-2)
-    return (squares - 2 * x @ y.transpose(-1, -2)).clamp_min(0)
+    squares = _squares(x).unsqueeze(-1) + _squares(y).unsqueeze(-2)
+    # Twice the smaller side, which is as exact as twice the product.
+    return (squares - x @ (2 * y).transpose(-1, -2)).clamp_min(0)
+
+
+def _squares(x: Float[Tensor, "*b n d"]) -> Float[Tensor, "*b n"]:
+    """`||x||^2`; where no gradient is asked for without a copy of x, which may be most of the time of a meta-test."""
+    if torch.is_grad_enabled() and x.requires_grad:
+        return x.square().sum(-1)
+    return torch.linalg.vector_norm(x, dim=-1).square()
