@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 
+import torch
 from hydra.core.singleton import Singleton
 from hydra.core.utils import setup_globals
 from lightning_fabric import Fabric
@@ -21,9 +21,10 @@ from fewshot.cli.run_banks import (
     open_validation_bank,
     train_data,
 )
-from fewshot.cli.run_folder import check_can_append, choose_run_folder, has_row
+from fewshot.cli.run_folder import check_can_append, choose_run_folder
 from fewshot.cli.run_generalised import generalised
-from fewshot.cli.run_row import make_row
+from fewshot.cli.run_row import AboutRun
+from fewshot.cli.run_tests import run_tests
 from fewshot.cli.run_tune import tune
 from fewshot.cli.run_weights import load_into, start_from
 from fewshot.cli.side_information import check_alike, described, described_bank, joined, make_semantics
@@ -33,17 +34,9 @@ from fewshot.data.catalog import made_dataset
 from fewshot.data.image_format import ImageFormat
 from fewshot.episodes.views import ViewProtocol
 from fewshot.errors import FewshotError
-from fewshot.evaluation.accuracies import save_accuracies
-from fewshot.evaluation.diagnostics import diagnose
-from fewshot.evaluation.diagnostics_picture import draw_diagnostics
-from fewshot.evaluation.embedding import embed_bank
-from fewshot.evaluation.geometry import geometry
-from fewshot.evaluation.picture import draw_episode
-from fewshot.evaluation.predictions import Predictions
-from fewshot.evaluation.scoring import evaluate, side_information
+from fewshot.evaluation.scoring import side_information
 from fewshot.files import file_sha256, write_text
 from fewshot.instantiation import make
-from fewshot.leaderboard.table import append
 from fewshot.learners.learner import Learner, check_tasks
 from fewshot.training.checkpoint import load_weights
 from fewshot.training.curve import draw_curve
@@ -84,26 +77,8 @@ def _in_one_of_several(fabric: Fabric, config: DictConfig, overrides: list[str],
 
 
 def _run(fabric: Fabric | None, config: DictConfig, overrides: Iterable[str]) -> Outcome:
-    if config.mode not in MODES:
-        raise FewshotError(f"mode={config.mode}; expected one of {', '.join(MODES)}")
-    weights, facts = None, {}
-    trains = config.mode in ("train_and_test", "train")
-    if not trains:
-        if not config.checkpoint:
-            raise FewshotError(
-                f"mode={config.mode} needs checkpoint=PATH, the best.safetensors or last.safetensors of a run"
-            )
-        if config.resume:
-            raise FewshotError(
-                f"resume=true goes with training; mode={config.mode} has nothing to resume, leave it out"
-            )
-        weights, facts = load_weights(config.checkpoint)
-        if "config" in facts:
-            config = recipe.with_checkpoint(config, facts["config"], overrides)
-    elif config.checkpoint:
-        raise FewshotError(
-            "checkpoint= goes with mode=test, tune or generalised; to go on with an interrupted run use resume=true"
-        )
+    config, weights, facts = _given(config, overrides)
+    trains = weights is None
     recipe.check_seed(config.seed)
     check_skips(config)
     if not isinstance(config.get("diagnostics", False), bool):
@@ -134,14 +109,6 @@ def _run(fabric: Fabric | None, config: DictConfig, overrides: Iterable[str]) ->
     held_out_images = banks.pop("held_out", None)
     own = {f"{bank.name}/{bank.split}": bank.class_names for bank in banks.values()}
     seen = _all_seen(facts.get("seen", {}), started[1].get("seen", {}) if started else {}, own)
-    if config.mode == "generalised" and not held_out:
-        raise FewshotError(
-            "mode=generalised needs images of the seen classes that training has not seen; train with held_out=0.2"
-        )
-    if config.mode == "generalised" and config.data.get("test") is not None:
-        raise FewshotError(
-            "mode=generalised takes its unseen classes from the data of the training; leave data.test out"
-        )
     if config.mode == "tune":
         tests = {
             "": open_validation_bank(dataset, seen, facts.get("train_data", ""), protocols["val"], trained_on, console)
@@ -277,53 +244,38 @@ def _run(fabric: Fabric | None, config: DictConfig, overrides: Iterable[str]) ->
     if config.mode == "train":
         console.print(f"weights in {folder / BEST}" if (folder / BEST).is_file() else "nothing to train, nothing saved")
         return Outcome([], folder)
-    # What is said of each query is gathered in one process.
-    shared = fabric.world_size > 1 and not config.get("diagnostics")
-    if not (fabric.is_global_zero or shared):
-        return Outcome([], folder)
-    rows, embedded, base_features = [], None, None
-    diagnoses, shape = bool(config.get("diagnostics")), None
-    trained_head = getattr(learner, "head", None)
-    for test in planned:
-        bank = test.bank.to(fabric.device)
-        again = embedded is not None and embedded[0] is test.bank
-        reused = len(planned) > 1 or diagnoses
-        if reused and not again and learner.scores_frozen_features and bank.is_images:
-            embedded = test.bank, embed_bank(learner, bank, shared=shared)
-            shape = geometry(embedded[1].items, embedded[1].labels) if diagnoses else None
-        if config.heads is not None:
-            learner.use_head(trained_head if test.head is None else test.head)
-        if learner.needs_base_classes:
-            if base_features is None:
-                base_features = embed_bank(learner, base[0].to(fabric.device), shared=shared)
-            learner.set_base_classes(base_features)
-        said = Predictions() if diagnoses else None
-        found = evaluate(learner, bank, test.protocol, embedded=embedded and embedded[1], observe=said, shared=shared)
-        if not fabric.is_global_zero:
-            continue
-        row = make_row(config, found, test.head_text, facts, pretraining, informed, folder, name, digest)
-        save_accuracies(folder / f"test_accuracies{test.label}.npy", found.accuracies)
-        if said is not None:
-            told = diagnose(learner.eval(), bank, embedded and embedded[1], found, said, shape)
-            write_text(folder / f"diagnostics{test.label}.json", json.dumps(told, indent=1) + "\n")
-            draw_diagnostics(told, folder / f"diagnostics{test.label}.png", f"{name} {test.head_text}: {found}")
-        draw_episode(learner.eval(), bank, found.protocol, folder / f"episode{test.label}.png")
-        # A run that was killed after its row was appended and before it said so is not counted twice.
-        if config.leaderboard and not (config.resume and has_row(config.leaderboard, row)):
-            aside = append(config.leaderboard, row)
-            if aside:
-                console.print(f"{config.leaderboard} ended in half a row, which is in {aside} now")
-        write_text(folder / f"row{test.label}.json", json.dumps(asdict(row), indent=1) + "\n")
-        rows.append(asdict(row))
-        console.print(f"meta-test {'' if len(planned) == 1 else f'{test.head_text} '}{found}")
-        console.print(
-            f"{found.seconds:.1f} s, {found.episodes_per_second:.0f} episodes/s; pictures and accuracies in {folder}"
+    about = AboutRun(name, digest, facts, pretraining, informed)
+    return Outcome(run_tests(config, learner, planned, base[0], about, folder, fabric, console), folder)
+
+
+def _given(config: DictConfig, overrides: Iterable[str]) -> tuple[DictConfig, dict[str, torch.Tensor] | None, dict]:
+    """The configuration of what is asked for, with the weights and facts of the checkpoint where one is tested."""
+    if config.mode not in MODES:
+        raise FewshotError(f"mode={config.mode}; expected one of {', '.join(MODES)}")
+    if config.mode in ("train_and_test", "train"):
+        if config.checkpoint:
+            raise FewshotError(
+                "checkpoint= goes with mode=test, tune or generalised; to go on with an interrupted run use resume=true"
+            )
+        return config, None, {}
+    if not config.checkpoint:
+        raise FewshotError(
+            f"mode={config.mode} needs checkpoint=PATH, the best.safetensors or last.safetensors of a run"
         )
-    if config.leaderboard and rows:
-        console.print(
-            f"{'row' if len(rows) == 1 else f'{len(rows)} rows'} appended to {config.leaderboard}; fewshot-leaderboard show"
+    if config.resume:
+        raise FewshotError(f"resume=true goes with training; mode={config.mode} has nothing to resume, leave it out")
+    weights, facts = load_weights(config.checkpoint)
+    if "config" in facts:
+        config = recipe.with_checkpoint(config, facts["config"], overrides)
+    if config.mode == "generalised" and not config.get("held_out", 0):
+        raise FewshotError(
+            "mode=generalised needs images of the seen classes that training has not seen; train with held_out=0.2"
         )
-    return Outcome(rows, folder)
+    if config.mode == "generalised" and config.data.get("test") is not None:
+        raise FewshotError(
+            "mode=generalised takes its unseen classes from the data of the training; leave data.test out"
+        )
+    return config, weights, facts
 
 
 def _wants_base(config: DictConfig, learner: Learner, planned: Iterable[PlannedTest]) -> str | None:

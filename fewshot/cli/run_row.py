@@ -1,5 +1,6 @@
 """What a test found and what is known of the run, as a row of a leaderboard."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,47 +24,52 @@ def _with_leak(pretraining: str, data: str) -> str:
     return f"{pretraining} (leaks novel classes)" if leaks else pretraining
 
 
-def make_row(
-    config: DictConfig,
-    found: Evaluation,
-    head: str,
-    facts: dict,
-    pretraining: str,
-    informed: str,
-    folder: Path,
-    name: str,
-    digest: str,
-) -> Row:
+@dataclass(frozen=True)
+class AboutRun:
+    """What is known of a run beside its configuration and what its tests found.
+
+    Args:
+        name: of the run.
+        digest: of its configuration.
+        training: what the weights' file says of their training; empty if nothing was trained.
+        pretraining: what the weights stem from.
+        side_information: what else than images training used.
+    """
+
+    name: str
+    digest: str
+    training: dict
+    pretraining: str
+    side_information: str
+
+
+def make_row(config: DictConfig, found: Evaluation, head: str, about: AboutRun, folder: Path) -> Row:
     """The row of one test.
 
     Args:
         config: of the run.
         found: by the test.
         head: what it scored with.
-        facts: of the weights' file, about their training; empty if nothing was trained.
-        pretraining: what the weights stem from.
-        informed: what else than images training used.
+        about: the run.
         folder: of the run.
-        name: of the run.
-        digest: of its configuration.
     """
     commit, dirty = git_state()
     return Row(
         when=datetime.now(UTC).isoformat(timespec="seconds"),
-        name=name,
+        name=about.name,
         data=found.data,
         split=found.split,
         pipeline=found.pipeline,
         bank_fingerprint=found.bank_fingerprint,
         backbone=recipe.describe_backbone(config),
-        pretraining=_with_leak(pretraining, found.data),
-        side_information=joined(found.side_information, informed, "training"),
+        pretraining=_with_leak(about.pretraining, found.data),
+        side_information=joined(found.side_information, about.side_information, "training"),
         learner=recipe.describe_learner(config),
         head=head,
         loss=recipe.describe_training(config),
         transductive=found.transductive,
-        train_protocol=facts.get("train_protocol", ""),
-        train_data=facts.get("train_data", ""),
+        train_protocol=about.training.get("train_protocol", ""),
+        train_data=about.training.get("train_data", ""),
         way=found.protocol.way,
         shot=found.protocol.shot_text,
         query=found.protocol.query,
@@ -79,12 +85,12 @@ def make_row(
         seconds=round(found.seconds, 3),
         episodes_per_second=round(found.episodes_per_second, 1),
         device=device_name(found.device),
-        precision=facts.get("precision", "32"),
+        precision=about.training.get("precision", "32"),
         fewshot_version=fewshot.__version__,
         torch_version=torch.__version__,
         git_commit=commit,
         git_dirty=dirty,
-        config_hash=digest,
+        config_hash=about.digest,
         run=str(Path(folder).resolve()),
         accuracies_sha256=accuracies_sha256(found.accuracies),
     )

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from fewshot.cli import run as runs
+from fewshot.cli import run_tests as runs
 from fewshot.leaderboard.table import read
 
 from .conftest import TRAIN_ONLY, only_run
