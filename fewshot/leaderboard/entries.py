@@ -13,12 +13,7 @@ from fewshot.errors import FewshotError
 from fewshot.evaluation.intervals import mean_interval
 from fewshot.evaluation.paired import differing_tasks, paired_difference, welch_of_moments
 from fewshot.evaluation.variance import seeds_and_episodes
-
-# Rows that agree in these are one method; its seeds differ.
-METHOD = [
-    *("name", "backbone", "pretraining", "side_information", "learner", "head", "loss"),
-    *("train_protocol", "train_data", "precision"),
-]
+from fewshot.leaderboard.methods import METHOD
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,19 +7,12 @@ import pandas as pd
 
 from fewshot.errors import FewshotError
 from fewshot.figure import ShownFigure
-from fewshot.leaderboard.entries import METHOD, entries
+from fewshot.leaderboard.entries import entries
+from fewshot.leaderboard.methods import METHOD, method_names
 from fewshot.leaderboard.ranking import rank
 from fewshot.leaderboard.render import one_line, question
 
 _MOST_LINES = 12
-
-
-def method_names(rows: pd.DataFrame) -> pd.Series:
-    """A short name for each row: what differs between the rows, or their name."""
-    told = [name for name in METHOD if name != "name" and rows[name].nunique() > 1]
-    if rows[told].drop_duplicates().shape[0] < rows[METHOD].drop_duplicates().shape[0] or not told:
-        told = ["name", *told]
-    return rows[told].apply(lambda row: ", ".join(one_line(value) or "nothing" for value in row), axis=1)
 
 
 def draw_accuracies(frame: pd.DataFrame) -> ShownFigure:

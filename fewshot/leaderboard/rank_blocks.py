@@ -7,9 +7,10 @@ import pandas as pd
 
 from fewshot.errors import FewshotError
 from fewshot.leaderboard.critical_difference import LEAST_BLOCKS, MeanRanks, mean_ranks
-from fewshot.leaderboard.entries import METHOD, Entry, entries
+from fewshot.leaderboard.entries import Entry, entries
+from fewshot.leaderboard.methods import METHOD, method_names
 from fewshot.leaderboard.ranking import rank
-from fewshot.leaderboard.render import one_line, question
+from fewshot.leaderboard.render import question
 
 
 def ranks_of_rows(frame: pd.DataFrame, accuracies: Callable[[Mapping], np.ndarray]) -> tuple[MeanRanks, str]:
@@ -58,8 +59,4 @@ def _key(entry: Entry) -> tuple[str, ...]:
 
 
 def _names(found: list[Entry]) -> list[str]:
-    rows = pd.DataFrame([entry.first for entry in found])
-    told = [name for name in METHOD if rows[name].nunique() > 1 and name != "name"] or ["name"]
-    if rows[told].duplicated().any():
-        told = ["name", *told]
-    return [", ".join(one_line(row[name]) or "nothing" for name in told)[:48] for _, row in rows.iterrows()]
+    return [name[:48] for name in method_names(pd.DataFrame([entry.first for entry in found]))]

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fewshot.leaderboard.entries import METHOD, entries
+from fewshot.leaderboard.entries import entries
+from fewshot.leaderboard.methods import METHOD
 from fewshot.leaderboard.ranking import rank
 from fewshot.leaderboard.render import accuracy_text, markdown_table, one_line, question, remarks
 
