@@ -1,7 +1,6 @@
 """One job of a sweep: it leaves what it printed and how it ended in a folder of its own, and lets the others go on."""
 
 import contextlib
-import json
 import math
 import time
 import traceback
@@ -9,14 +8,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from fewshot.cli.failed_row import failed_row, reason_of
+from fewshot.cli.failed_row import reason_of
+from fewshot.cli.job_folder import LOG, begin, record_failure, write_job
 from fewshot.cli.run import run
-from fewshot.cli.sweep_report import CONFIG, JOB, LOG
-from fewshot.errors import FewshotError
-from fewshot.files import write_text
-from fewshot.leaderboard.table import append
 
 
 def sweep_job(config: DictConfig, overrides: Iterable[str]) -> float | None:
@@ -53,47 +49,11 @@ def sweep_job(config: DictConfig, overrides: Iterable[str]) -> float | None:
         "accuracies": [row["accuracy"] for row in outcome.rows],
         "seconds": round(time.perf_counter() - started, 1),
     }
-    _write(folder, told)
+    write_job(folder, told)
     tests = " ".join(f"{row['accuracy']:.2f} ± {row['ci95']:.2f}%" for row in outcome.rows)
     validated = "" if accuracy is None else f" (validation {accuracy:.2f}%)"
     print(f"job {number} {told['state']}, {told['seconds']:.0f} s: {tests or outcome.folder}{validated}", flush=True)
     return accuracy
-
-
-def begin(folder: Path, config: DictConfig, job: tuple[int, list[str]]) -> dict:
-    """Say in a job's folder that it runs; a sweep that ends before the job does takes it for killed.
-
-    Args:
-        folder: of the job.
-        config: of the job.
-        job: its number and overrides.
-    """
-    told = {"number": job[0], "overrides": job[1], "state": "running"}
-    write_text(folder / CONFIG, OmegaConf.to_yaml(config))
-    _write(folder, told)
-    return told
-
-
-def record_failure(folder: Path, config: DictConfig, told: dict, reason: str) -> None:
-    """Say in a job's folder and in its leaderboard that it failed.
-
-    Args:
-        folder: of the job.
-        config: of the job.
-        told: what its folder says of it so far.
-        reason: one line.
-    """
-    if config.get("leaderboard"):
-        try:
-            append(config.leaderboard, failed_row(config, told["overrides"], reason, folder))
-        except FewshotError as error:
-            # The leaderboard itself may be why the job failed.
-            reason = f"{reason} ({error})"
-    _write(folder, told | {"state": "failed", "reason": reason})
-
-
-def _write(folder: Path, told: dict) -> None:
-    write_text(folder / JOB, json.dumps(told, indent=1) + "\n")
 
 
 @contextlib.contextmanager

@@ -7,8 +7,8 @@ from pathlib import Path
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-# Of each job: how it ended, its configuration, and what it printed.
-JOB, CONFIG, LOG = "job.json", "config.yaml", "log.txt"
+from fewshot.cli.job_folder import CONFIG, JOB, LOG, record_failure
+
 _KILLED = "the job's process ended without a word; it may have been killed for want of memory"
 
 
@@ -72,9 +72,6 @@ def sweep_report(folder: Path) -> SweepReport:
     for path in folder.glob(f"*/{JOB}"):
         job = json.loads(path.read_text(encoding="utf-8"))
         if job["state"] == "running":
-            # Imported here: with it comes torch, for which the report of a sweep need not wait.
-            from fewshot.cli.sweep_job import record_failure
-
             record_failure(path.parent, OmegaConf.load(path.parent / CONFIG), job, _KILLED)
             job = json.loads(path.read_text(encoding="utf-8"))
         jobs.append(job)

@@ -59,7 +59,7 @@ class RayLauncher(Launcher):
         except ray.exceptions.RayTaskError as error:
             raise FewshotError(f"Ray cannot start job {given[0]}: {str(error).splitlines()[-1]}") from error
         except ray.exceptions.RayError:
-            from fewshot.cli.sweep_job import begin
+            from fewshot.cli.job_folder import begin
 
             # The report of the sweep finds a job that began and did not end.
             number, overrides = given
