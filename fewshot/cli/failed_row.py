@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig
 
 import fewshot
-from fewshot.cli import recipe
+from fewshot.cli import checkpoint_config, recipe, recipe_text
 from fewshot.cli.provenance import git_state
 from fewshot.episodes.protocol import Protocol
 from fewshot.errors import FewshotError
@@ -45,17 +45,17 @@ def failed_row(config: DictConfig, overrides: Iterable[str], reason: str, folder
 
     return Row(
         when=datetime.now(UTC).isoformat(timespec="seconds"),
-        name=_tried(lambda: recipe.run_name(config), "failed"),
+        name=_tried(lambda: recipe_text.run_name(config), "failed"),
         data=_tried(lambda: str(config.data._target_).split(".")[-2], ""),
         split="",
         pipeline="",
         bank_fingerprint="",
-        backbone=_tried(lambda: recipe.describe_backbone(config), ""),
+        backbone=_tried(lambda: recipe_text.describe_backbone(config), ""),
         pretraining="",
         side_information="",
-        learner=_tried(lambda: recipe.describe_learner(config), ""),
-        head=_tried(lambda: recipe.describe_head(config.head), ""),
-        loss=_tried(lambda: recipe.describe_training(config), ""),
+        learner=_tried(lambda: recipe_text.describe_learner(config), ""),
+        head=_tried(lambda: recipe_text.describe_head(config.head), ""),
+        loss=_tried(lambda: recipe_text.describe_training(config), ""),
         transductive=False,
         train_protocol=_tried(lambda: str(recipe.make_protocol(config, "train")), ""),
         train_data="",
@@ -79,7 +79,7 @@ def failed_row(config: DictConfig, overrides: Iterable[str], reason: str, folder
         torch_version=torch.__version__,
         git_commit=commit,
         git_dirty=dirty,
-        config_hash=_tried(lambda: recipe.config_hash(config, file_sha256(config.checkpoint or config.init)), ""),
+        config_hash=_tried(lambda: recipe_text.config_hash(config, file_sha256(config.checkpoint or config.init)), ""),
         run=str(Path(folder).resolve()),
         accuracies_sha256="",
         failed=reason,
@@ -90,7 +90,7 @@ def _with_checkpoint(config: DictConfig, overrides: Iterable[str]) -> DictConfig
     """As a test sees it, so that its hash is that of the row there would have been."""
     if config.mode != "test":
         return config
-    return recipe.with_checkpoint(config, load_weights(config.checkpoint)[1]["config"], overrides)
+    return checkpoint_config.with_checkpoint(config, load_weights(config.checkpoint)[1]["config"], overrides)
 
 
 def _tried(value: Callable[[], object], otherwise: object) -> object:

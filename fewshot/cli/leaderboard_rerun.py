@@ -7,7 +7,7 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fewshot.cli import recipe
+from fewshot.cli import recipe_text
 from fewshot.cli.open_board import make_console, places, read_board
 from fewshot.cli.provenance import git_state
 from fewshot.cli.run import run
@@ -42,7 +42,7 @@ def rerun(arguments: argparse.Namespace) -> int:
     config.diagnostics = False
     overrides = _typed_before(config) if config.mode == "test" else []
     weights = config.checkpoint or config.init
-    digest = recipe.config_hash(config, file_sha256(weights))
+    digest = recipe_text.config_hash(config, file_sha256(weights))
     if digest != row["config_hash"]:
         raise FewshotError(
             f"the configuration of row {row['row']} has the hash {row['config_hash'][:8]}, what would run here {digest[:8]}; "

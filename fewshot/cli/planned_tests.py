@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from omegaconf import DictConfig
 from torch import nn
 
-from fewshot.cli import recipe
+from fewshot.cli import recipe, recipe_checks, recipe_text
 from fewshot.cli.typed import plain
 from fewshot.data.bank import Bank
 from fewshot.episodes.protocol import Protocol
@@ -77,7 +77,7 @@ def _heads(
     config: DictConfig, learner: Learner, classes: int | None, bank: Bank
 ) -> dict[str, tuple[nn.Module | None, str, bool]]:
     """Head, text and whether it is transductive, by the label of its files."""
-    own = (None, recipe.describe_head(config.head), learner.transductive)
+    own = (None, recipe_text.describe_head(config.head), learner.transductive)
     entries = plain(config.heads, "heads")
     if entries is None:
         return {"": own}
@@ -94,8 +94,8 @@ def _heads(
         else:
             node = recipe.chosen("head", name, options, "heads")
             made = recipe.make_head(node, recipe.told(learner.backbone, classes, bank))
-            recipe.check_trained(made, recipe.describe_head(node))
-            head = (made, recipe.describe_head(node), bool(getattr(made, "transductive", False)))
+            recipe_checks.check_trained(made, recipe_text.describe_head(node))
+            head = (made, recipe_text.describe_head(node), bool(getattr(made, "transductive", False)))
         count = sum(label.partition("~")[0] == f"-{name}" for label in found)
         found[f"-{name}~{count + 1}" if count else f"-{name}"] = head
     return found

@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from fewshot.cli import recipe
+from fewshot.cli import checkpoint_config, recipe, recipe_checks, recipe_text
 from fewshot.cli.outcome import Outcome, check_skips, existing_rows
 from fewshot.cli.planned_tests import PlannedTest, planned_tests
 from fewshot.cli.run_banks import (
@@ -79,7 +79,7 @@ def _in_one_of_several(fabric: Fabric, config: DictConfig, overrides: list[str],
 def _run(fabric: Fabric | None, config: DictConfig, overrides: Iterable[str]) -> Outcome:
     config, weights, facts = _given(config, overrides)
     trains = weights is None
-    recipe.check_seed(config.seed)
+    recipe_checks.check_seed(config.seed)
     check_skips(config)
     if not isinstance(config.get("diagnostics", False), bool):
         raise FewshotError(f"diagnostics={config.diagnostics}; expected true or false")
@@ -99,7 +99,7 @@ def _run(fabric: Fabric | None, config: DictConfig, overrides: Iterable[str]) ->
     held_out, banks = config.get("held_out", 0), {}
     if trains:
         banks = open_training_banks(config.data, dataset, protocols, classifies, console, held_out)
-        recipe.check_views(protocols["train"], augment, banks["train"], classifies)
+        recipe_checks.check_views(protocols["train"], augment, banks["train"], classifies)
     if classifies and "train" in banks:
         images = len(banks["train"])
         protocols["train"], settings = settings.protocol(images, config.seed), settings.counted_in_images(images)
@@ -125,7 +125,7 @@ def _run(fabric: Fabric | None, config: DictConfig, overrides: Iterable[str]) ->
     if learner.reads_attributes:
         check_alike(banks, tests)
     if weights is not None:
-        load_into(learner, weights, config.checkpoint, recipe.replaced_head(overrides))
+        load_into(learner, weights, config.checkpoint, checkpoint_config.replaced_head(overrides))
     pretraining = facts.get("pretraining", getattr(getattr(learner, "backbone", None), "pretraining", "none"))
     if trains and config.init:
         pretraining = start_from(learner, config.init, *started, bool(settings.frozen_backbone))
@@ -134,15 +134,15 @@ def _run(fabric: Fabric | None, config: DictConfig, overrides: Iterable[str]) ->
         informed = side_information(learner, banks["train"])
         if started:
             informed = joined(informed, started[1].get("side_information", "none"), "initial weights")
-    replaced = recipe.replaced_head(overrides) and not trains
+    replaced = checkpoint_config.replaced_head(overrides) and not trains
     if replaced or (trains and classifies):
-        recipe.check_trained(learner.head, recipe.describe_head(config.head))
+        recipe_checks.check_trained(learner.head, recipe_text.describe_head(config.head))
     if trains:
         if settings.frozen_backbone:
             freeze_backbone(learner)
-            recipe.check_frozen(config, learner, pretraining)
+            recipe_checks.check_frozen(config, learner, pretraining)
         learner.check_training(trainer.compile, str(trainer.precision))
-        recipe.check_trainable(learner, settings.tasks_per_step // fabric.world_size)
+        recipe_checks.check_trainable(learner, settings.tasks_per_step // fabric.world_size)
         for split, bank in banks.items():
             if split == "val" or not classifies:
                 check_tasks(learner, bank, protocols[split])
@@ -172,7 +172,7 @@ def _run(fabric: Fabric | None, config: DictConfig, overrides: Iterable[str]) ->
                 generalised(config, learner, base, validation, test, protocols["test"], console)
         return Outcome()
     used = file_sha256(config.checkpoint or config.init)
-    name, digest = recipe.run_name(config), recipe.config_hash(config, used)
+    name, digest = recipe_text.run_name(config), recipe_text.config_hash(config, used)
     there = None
     if config.skip_existing and fabric.is_global_zero:
         there = existing_rows(config.leaderboard, digest, planned)
@@ -208,7 +208,7 @@ def _run(fabric: Fabric | None, config: DictConfig, overrides: Iterable[str]) ->
             banks = {split: bank.to(fabric.device) for split, bank in banks.items()}
             banks = features_of(learner, banks, dataset.prepared / "features")
         facts = {
-            "config": recipe.without_command(config),
+            "config": checkpoint_config.without_command(config),
             "train_protocol": str(protocols["train"]),
             "train_data": train_data(banks["train"], held_out),
             "images": trained_on.to_json(),
@@ -266,7 +266,7 @@ def _given(config: DictConfig, overrides: Iterable[str]) -> tuple[DictConfig, di
         raise FewshotError(f"resume=true goes with training; mode={config.mode} has nothing to resume, leave it out")
     weights, facts = load_weights(config.checkpoint)
     if "config" in facts:
-        config = recipe.with_checkpoint(config, facts["config"], overrides)
+        config = checkpoint_config.with_checkpoint(config, facts["config"], overrides)
     if config.mode == "generalised" and not config.get("held_out", 0):
         raise FewshotError(
             "mode=generalised needs images of the seen classes that training has not seen; train with held_out=0.2"

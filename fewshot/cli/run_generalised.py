@@ -7,7 +7,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from fewshot.cli import recipe
+from fewshot.cli import recipe_text
 from fewshot.cli.run_folder import choose_run_folder
 from fewshot.cli.typed import plain
 from fewshot.data.bank import Bank
@@ -51,7 +51,7 @@ def generalised(
             f"episodes.test.shot={list(protocol.shot)}: mode=generalised takes one number for all classes"
         )
     trained, held_out = base
-    digest = recipe.config_hash(config, file_sha256(config.checkpoint))
+    digest = recipe_text.config_hash(config, file_sha256(config.checkpoint))
     features = [embed_bank(learner, bank) for bank in (held_out, validation, novel)]
     base_features = embed_bank(learner, trained) if protocol.shot or learner.needs_base_classes else None
     if learner.needs_base_classes:
@@ -59,7 +59,7 @@ def generalised(
     found = evaluate_generalised(learner, base_features, *features, protocol.shot, tasks, protocol.seed)
     seen, unseen = held_out.num_classes, novel.num_classes
     result = {
-        "head": recipe.describe_head(config.head),
+        "head": recipe_text.describe_head(config.head),
         "seen": f"{held_out.name}/{held_out.split}",
         "unseen": f"{novel.name}/{novel.split}",
         "validation": f"{validation.name}/{validation.split}",
@@ -73,7 +73,7 @@ def generalised(
         "fingerprints": {name: bank.fingerprint for name, bank in (("seen", held_out), ("unseen", novel))},
         "checkpoint": str(Path(config.checkpoint).resolve()),
     }
-    folder = choose_run_folder(config.output, f"generalised-{recipe.run_name(config)}", digest, resume=False)
+    folder = choose_run_folder(config.output, f"generalised-{recipe_text.run_name(config)}", digest, resume=False)
     write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     rows = [row for task, one in enumerate(found) for row in curve_rows(one.curve, task=task)]
     write_text(folder / "curve.csv", csv_text(rows, header=True))

@@ -8,7 +8,7 @@ import torch
 from omegaconf import DictConfig
 
 import fewshot
-from fewshot.cli import recipe
+from fewshot.cli import recipe_text
 from fewshot.cli.provenance import git_state
 from fewshot.cli.side_information import joined
 from fewshot.data.manifest import in_imagenet
@@ -61,12 +61,12 @@ def make_row(config: DictConfig, found: Evaluation, head: str, about: AboutRun, 
         split=found.split,
         pipeline=found.pipeline,
         bank_fingerprint=found.bank_fingerprint,
-        backbone=recipe.describe_backbone(config),
+        backbone=recipe_text.describe_backbone(config),
         pretraining=_with_leak(about.pretraining, found.data),
         side_information=joined(found.side_information, about.side_information, "training"),
-        learner=recipe.describe_learner(config),
+        learner=recipe_text.describe_learner(config),
         head=head,
-        loss=recipe.describe_training(config),
+        loss=recipe_text.describe_training(config),
         transductive=found.transductive,
         train_protocol=about.training.get("train_protocol", ""),
         train_data=about.training.get("train_data", ""),

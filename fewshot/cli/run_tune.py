@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from fewshot.cli import recipe
+from fewshot.cli import recipe, recipe_text
 from fewshot.cli.run_folder import choose_run_folder
 from fewshot.cli.typed import plain
 from fewshot.data.bank import Bank
@@ -36,7 +36,7 @@ def tuning_values(config: DictConfig, head: object) -> dict[str, list]:
     known = [key for key in config.head if not str(key).startswith("_")]
     if not values:
         raise FewshotError(
-            f"{recipe.describe_head(config.head)} names no values to try; give some, such as 'tune={{{(known or ['key'])[0]}: [...]}}'"
+            f"{recipe_text.describe_head(config.head)} names no values to try; give some, such as 'tune={{{(known or ['key'])[0]}: [...]}}'"
         )
     if not isinstance(values, dict):
         raise FewshotError(f"tune={values!r}; expected options with lists of values, such as {{weight: [0.1,0.5]}}")
@@ -86,8 +86,8 @@ def tune(
         check_tasks(head, bank, protocol)
         if trained:
             _give(head, trained, list(values))
-    digest = recipe.config_hash(config, file_sha256(config.checkpoint))
-    folder = choose_run_folder(config.output, f"tune-{recipe.run_name(config)}", digest, resume=False)
+    digest = recipe_text.config_hash(config, file_sha256(config.checkpoint))
+    folder = choose_run_folder(config.output, f"tune-{recipe_text.run_name(config)}", digest, resume=False)
     embedded = embed_bank(learner, bank) if bank.is_images else bank
     base_features = embed_bank(learner, base) if base is not None else None
     rows = []
@@ -102,7 +102,7 @@ def tune(
     # Of equals the first: values stand in the order of the paper or of the command.
     best = max(range(len(rows)), key=lambda i: rows[i]["accuracy"])
     result = {
-        "head": recipe.describe_head(config.head),
+        "head": recipe_text.describe_head(config.head),
         "values": tried[best],
         "accuracy": rows[best]["accuracy"],
         "ci95": rows[best]["ci95"],

@@ -6,7 +6,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from fewshot.cli import recipe, run
+from fewshot.cli import recipe_text, run
 from fewshot.leaderboard.table import read
 from fewshot.resources import conf_folder
 from fewshot.training.checkpoint import load_weights
@@ -121,10 +121,10 @@ def test_without_any_of_it_a_configuration_has_the_hash_that_it_had():
     # As in files of weights that were made before there were these keys.
     old = OmegaConf.create(OmegaConf.to_container(plain, resolve=False))
     del old.task_augmentation, old.data.base_classes, old.episodes.train.pool
-    hashes = [recipe.config_hash(config) for config in (plain, few, pooled, mixed)]
-    assert recipe.config_hash(old) == hashes[0]
+    hashes = [recipe_text.config_hash(config) for config in (plain, few, pooled, mixed)]
+    assert recipe_text.config_hash(old) == hashes[0]
     assert len(set(hashes)) == 4
-    assert recipe.describe_learner(old) == "metric_learner"
+    assert recipe_text.describe_learner(old) == "metric_learner"
 
 
 def test_a_checkpoint_without_the_keys_is_tested(fewshot, tmp_path):

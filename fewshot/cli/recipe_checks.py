@@ -1,0 +1,93 @@
+"""What must hold before a run begins to train."""
+
+import torch
+from omegaconf import DictConfig
+from torch import nn
+
+from fewshot.augment.pixels import Augment
+from fewshot.cli.recipe import makes_new_tasks
+from fewshot.cli.recipe_text import describe
+from fewshot.data.bank import Bank
+from fewshot.episodes.protocol import Protocol
+from fewshot.episodes.views import ViewProtocol
+from fewshot.errors import FewshotError
+from fewshot.learners.learner import Learner
+from fewshot.losses.cross_entropy import CrossEntropy
+from fewshot.losses.mean_squared_error import MeanSquaredError
+from fewshot.losses.proxies import ProxyLoss
+
+
+def check_seed(seed: object) -> None:
+    """Raise a FewshotError unless `seed` can seed a run."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise FewshotError(f"seed={seed!r}; expected a whole number of at least 0, below 2^63")
+
+
+def check_views(protocol: Protocol, augment: Augment, bank: Bank, classifies: bool) -> None:
+    """Raise a FewshotError if a training without labels would use them, or its views are all the same."""
+    if not isinstance(protocol, ViewProtocol):
+        return
+    if classifies:
+        raise FewshotError("a classifier is trained on labels; use learner=protoclr, or leave episodes=unlabelled out")
+    # So often that chance does not leave all of them as they are.
+    images = (bank.items[:1] / 255).expand(64, -1, -1, -1)
+    if torch.equal(augment(images, torch.Generator(images.device).manual_seed(0)), images):
+        raise FewshotError(
+            "episodes=unlabelled with an augmentation that changes nothing: all views of an image are the same; choose "
+            "augment=views_drawings, views_photos or another"
+        )
+
+
+def check_trainable(learner: Learner, tasks: int) -> None:
+    """Raise a FewshotError if steps of so many tasks cannot train this learner's backbone through its head."""
+    head, loss = getattr(learner, "head", None), getattr(learner, "loss", None)
+    if loss is None or head is None:
+        return
+    new_tasks = getattr(learner, "task_augmentation", None)
+    if new_tasks is not None:
+        new_tasks.check(learner.backbone, tasks)
+        if not new_tasks.keeps_classes and any(isinstance(part, ProxyLoss) for part in loss.modules()):
+            raise FewshotError(
+                f"{type(new_tasks).__name__} makes classes that are no base classes, of which this loss has proxies; use "
+                f"another loss, or task_augmentation=none"
+            )
+    if learner.needs_base_mean:
+        raise FewshotError(
+            "cl2n features need the mean of the base classes, which episodic training does not know before its end; use l2n, "
+            "or learner=classifier"
+        )
+    if not any(p.requires_grad for p in learner.parameters()):
+        # Nothing is to be trained, as of a head that is fitted to the base classes.
+        return
+    of_scores = any(isinstance(part, CrossEntropy | MeanSquaredError) for part in loss.modules())
+    if of_scores and not getattr(head, "trains_backbone", True):
+        name = type(getattr(head, "head", head)).__name__
+        raise FewshotError(
+            f"{name} scores features and passes no gradient on, so a loss of its scores trains no backbone; use "
+            f"learner=classifier, another loss, or another head and heads=[...] for the test"
+        )
+
+
+def check_frozen(config: DictConfig, learner: Learner, pretraining: str) -> None:
+    """Raise a FewshotError if a backbone that is not trained has learned nothing, or training changes its images."""
+    changes = describe(config.augment)
+    if pretraining == "none" and any(True for _ in learner.backbone.parameters()):
+        raise FewshotError("training.frozen_backbone=true would leave random weights as they are; give init=")
+    if changes != "image_augment":
+        raise FewshotError(
+            f"training.frozen_backbone=true embeds each image once, as it is; leave out augment={changes}"
+        )
+    if makes_new_tasks(config):
+        raise FewshotError(
+            "training.frozen_backbone=true embeds each image once, and new tasks are made of images; leave out task_augmentation"
+        )
+
+
+def check_trained(head: nn.Module, text: str) -> None:
+    """Raise a FewshotError if a head has random weights, which nothing here has trained or will train."""
+    # Numbers and vectors, such as temperatures and weights of stages, start at values that are of use.
+    if any(p.dim() > 1 for p in head.parameters()):
+        raise FewshotError(
+            f"{text} has weights of its own, which were not trained with this backbone; train with it (learner=metric), or "
+            f"test with another head"
+        )
