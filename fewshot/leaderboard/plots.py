@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from fewshot.errors import FewshotError
 from fewshot.figure import ShownFigure
@@ -44,6 +45,8 @@ def draw_accuracies(frame: pd.DataFrame) -> ShownFigure:
 def draw_cost(frame: pd.DataFrame) -> ShownFigure:
     """Accuracy against milliseconds of meta-test per episode, one panel per question; rows of one device compare.
 
+    Seeds of one method are one point.
+
     Args:
         frame: rows as `fewshot.leaderboard.table.read` returns them.
     """
@@ -59,24 +62,31 @@ def draw_cost(frame: pd.DataFrame) -> ShownFigure:
         axes.axis("off")
     devices = list(dict.fromkeys(frame["device"]))
     for axes, group in zip(panels, groups, strict=False):
-        group = group.sort_values("accuracy", ascending=False)
-        for place, ((_, row), name) in enumerate(zip(group.iterrows(), method_names(group), strict=True), start=1):
+        names = dict(zip(group["row"], method_names(group), strict=True))
+        each = [same for _, same in group[group["accuracy"].notna()].groupby(["transductive", "device"], dropna=False)]
+        found = [entry for same in each for entry in entries(same, None, True)]
+        for place, entry in enumerate(sorted(found, key=lambda entry: -entry.mean), start=1):
+            row = entry.first
             joint = bool(row["transductive"]) if not pd.isna(row["transductive"]) else False
-            milliseconds = 1000 * row["seconds"] / max(int(row["episodes"]), 1)
+            milliseconds = float((1000 * entry.rows["seconds"] / entry.rows["episodes"].clip(lower=1)).mean())
             axes.errorbar(
                 milliseconds,
-                row["accuracy"],
-                yerr=0 if pd.isna(row["ci95"]) else row["ci95"],
+                entry.mean,
+                yerr=0 if math.isnan(entry.half_width) else entry.half_width,
                 fmt="osD^v"[devices.index(row["device"]) % 5],
                 color="tab:orange" if joint else "tab:blue",
                 markersize=4,
                 capsize=2,
                 # Names would lie on each other where methods are alike: the point has a number, the list its name.
-                label=f"{place}  {name[:48]}",
+                label=f"{place}  {names[row['row']][:48]}",
             )
-            axes.annotate(str(place), (milliseconds, row["accuracy"]), (4, 3), textcoords="offset points", fontsize=6)
+            axes.annotate(str(place), (milliseconds, entry.mean), (4, 3), textcoords="offset points", fontsize=6)
         axes.legend(fontsize=6, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
         axes.set_xscale("log")
+        # Within one decade there is no other number to read.
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.margins(x=0.1)
         axes.set_title(question(group.iloc[0]).partition(", ")[0], fontsize=8, loc="left")
         axes.set_xlabel(f"milliseconds per episode, embedding included ({', '.join(devices)})", fontsize=7)

@@ -14,6 +14,7 @@ from scipy.stats import friedmanchisquare, rankdata
 from fewshot.cli.leaderboard import main
 from fewshot.errors import FewshotError
 from fewshot.leaderboard.critical_difference import cliques, critical_difference, draw_mean_ranks, mean_ranks
+from fewshot.leaderboard.methods import method_names
 from fewshot.leaderboard.plots import draw_accuracies, draw_cost, draw_shots
 from fewshot.leaderboard.rank_blocks import ranks_of_rows
 from fewshot.leaderboard.run_files import accuracies_of
@@ -87,6 +88,24 @@ def test_blocks_are_questions_where_there_are_six_and_else_episodes(board, episo
     assert "6 questions" in title
     assert found.names == ["matching", "ridge", "prototype"]
     assert list(found.ranks) == [1, 2, 3]
+
+
+def test_methods_are_named_by_what_tells_them_apart(board, episodes):
+    methods = [
+        {"head": "prototype", "learner": "metric_learner", "loss": "cross_entropy"},
+        {"head": "ridge", "learner": "metric_learner", "loss": "cross_entropy"},
+        {"head": "linear", "learner": "maml(lr=0.1)", "loss": "cross_entropy"},
+    ]
+    for place, method in enumerate(methods):
+        for seed in (0, 1):
+            board.run(episodes(0.0, seed=seed), run=f"{place}-{seed}", seed=seed, **method)
+    frame = read(board.path)
+    assert list(method_names(frame))[::2] == ["metric_learner: prototype", "metric_learner: ridge", "maml: linear"]
+    assert list(method_names(frame[:4]))[::2] == ["prototype", "ridge"]
+    assert list(method_names(frame[:2])) == [frame["name"][0]] * 2
+    board.run(episodes(0.0, seed=0), run="other", **(methods[1] | {"loss": "icnn"}))
+    assert list(method_names(read(board.path)))[-1] == "metric_learner: ridge, icnn"
+    assert len([line for axes in draw_cost(frame).axes for line in axes.lines if line.get_marker() == "o"]) == 3
 
 
 def test_points_and_bars_are_where_the_rows_say(rows):
