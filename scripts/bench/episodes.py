@@ -32,6 +32,7 @@ from rounds import report
 
 WAYS = {
     "fewshot": {"side": "fewshot"},
+    "fewshot, channels-last as training has it": {"side": "fewshot", "channels_last": True},
     "easyfsl 1.5.0, JPEGs, 2 workers": {"side": "easyfsl", "workers": 2},
     "easyfsl 1.5.0, JPEGs, no worker": {"side": "easyfsl", "workers": 0},
     "learn2learn 0.2.0, in memory": {"side": "learn2learn"},
@@ -39,8 +40,8 @@ WAYS = {
     "fewshot, shift, mirror, colours": {"side": "fewshot", "augment": "crop_flip_jitter"},
     "easyfsl, random part, mirror, colours, 2 workers": {"side": "easyfsl", "workers": 2, "training": True},
 }
-AUGMENTED = [name for name in WAYS if name.startswith("fewshot,")]
-BESIDE = dict.fromkeys(list(WAYS)[1:4], "fewshot") | {list(WAYS)[-1]: AUGMENTED}
+AUGMENTED = [name for name in WAYS if "augment" in WAYS[name]]
+BESIDE = dict.fromkeys(list(WAYS)[1:5], "fewshot") | {list(WAYS)[-1]: AUGMENTED}
 
 
 def write_files(bank: Bank, folder: Path, items: int) -> Path:
@@ -84,7 +85,7 @@ def turns_of(way: dict, arguments: argparse.Namespace) -> Callable[[], int]:
         return sampled
     keep_freed_memory()
     augment = make(configured("augment", way["augment"]), "augment") if "augment" in way else None
-    sampler, done = EpisodeSampler(bank, protocol, augment, channels_last=True), 0
+    sampler, done = EpisodeSampler(bank, protocol, augment, channels_last=way.get("channels_last", False)), 0
 
     def drawn() -> int:
         nonlocal done

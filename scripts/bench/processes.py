@@ -53,3 +53,15 @@ def serve(work: Callable[[], int]) -> None:
     """Do one turn for each line on standard input, and answer with how many units it did."""
     for _ in sys.stdin:
         print(work(), flush=True)
+
+
+def wait_for_turn(done: int | None) -> None:
+    """What `serve` does, for work that cannot be called turn by turn and calls this in between: answer, and wait for the next line.
+
+    Args:
+        done: units of the turn that ended; None before the first.
+    """
+    if done is not None:
+        print(done, flush=True)
+    if not sys.stdin.readline():
+        raise SystemExit

@@ -12,10 +12,8 @@ import argparse
 import json
 import random
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
-from queue import Queue
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +32,7 @@ from fewshot.training.meta_train import meta_train
 
 sys.path.insert(0, str(Path(__file__).parent))
 from peers import InMemory, easyfsl_sampler, learn2learn_tasks
-from processes import compete, serve
+from processes import compete, serve, wait_for_turn
 from rounds import report
 
 WAYS = {
@@ -59,36 +57,23 @@ def bank_of(arguments: argparse.Namespace) -> Bank:
         return Bank(items, torch.arange(64).repeat_interleave(100), [str(i) for i in range(64)])
 
 
-def of_fewshot(bank: Bank, protocol: Protocol, steps: int, precision: str) -> Callable[[], int]:
-    """Turns of `meta_train`: its schedule, which is asked once a step, waits for the next turn."""
-    turns, ends = Queue(), Queue()
-    left = 0
+def serve_fewshot(bank: Bank, protocol: Protocol, steps: int, precision: str) -> None:
+    """Turns of `meta_train` in the main thread, as people run it: its schedule, which is asked once a step, waits for them."""
+    left, begun = 0, False
 
     def schedule(done: int, total: int) -> float:
-        nonlocal left
+        nonlocal left, begun
         if left == 0:
-            ends.put(None)
-            turns.get()
-            left = steps
+            wait_for_turn(steps if begun else None)
+            left, begun = steps, True
         left -= 1
         return 1.0
 
-    def train() -> None:
-        channels, _, side = bank.items.shape[1:]
-        learner = MetricLearner(Conv4(channels, image_size=side), PrototypeHead(), CrossEntropy())
-        endless = Protocol(protocol.way, protocol.shot, protocol.query, episodes=10**7)
-        trainer = Trainer(precision=precision)
-        meta_train(learner, bank, endless, schedule=schedule, trainer=trainer, show_progress=False)
-
-    threading.Thread(target=train, daemon=True).start()
-    ends.get()
-
-    def turn() -> int:
-        turns.put(None)
-        ends.get()
-        return steps
-
-    return turn
+    channels, _, side = bank.items.shape[1:]
+    learner = MetricLearner(Conv4(channels, image_size=side), PrototypeHead(), CrossEntropy())
+    endless = Protocol(protocol.way, protocol.shot, protocol.query, episodes=10**7)
+    trainer = Trainer(precision=precision)
+    meta_train(learner, bank, endless, schedule=schedule, trainer=trainer, show_progress=False)
 
 
 def of_bare_backbone(bank: Bank, protocol: Protocol, steps: int, precision: str) -> Callable[[], int]:
@@ -209,18 +194,21 @@ def of_easyfsl(bank: Bank, protocol: Protocol, steps: int) -> Callable[[], int]:
     return of_loop(model, protocol, steps, tasks, score)
 
 
-def turns_of(way: dict, arguments: argparse.Namespace) -> Callable[[], int]:
-    """The turns of one side."""
+def serve_side(way: dict, arguments: argparse.Namespace) -> None:
+    """Take turns as one side."""
     random.seed(0)
     torch.manual_seed(0)
     torch.set_num_threads(arguments.threads)
     bank, protocol = bank_of(arguments), Protocol(arguments.way, arguments.shot, arguments.query)
     bank = bank.to("cuda" if torch.cuda.is_available() else "cpu")
-    if way["side"] in ("fewshot", "bare"):
-        make = of_fewshot if way["side"] == "fewshot" else of_bare_backbone
-        return make(bank, protocol, arguments.steps, way.get("precision", "32"))
-    make = {"plain": of_plain, "learn2learn": of_learn2learn, "easyfsl": of_easyfsl}[way["side"]]
-    return make(bank, protocol, arguments.steps)
+    given = (bank, protocol, arguments.steps)
+    if way["side"] == "fewshot":
+        serve_fewshot(*given, way.get("precision", "32"))
+    elif way["side"] == "bare":
+        serve(of_bare_backbone(*given, way.get("precision", "32")))
+    else:
+        make = {"plain": of_plain, "learn2learn": of_learn2learn, "easyfsl": of_easyfsl}[way["side"]]
+        serve(make(*given))
 
 
 def main() -> None:
@@ -237,8 +225,9 @@ def main() -> None:
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
-        serve(turns_of(json.loads(arguments.serve), arguments))
+        serve_side(json.loads(arguments.serve), arguments)
         return
+    torch.set_num_threads(arguments.threads)
     print(
         f"Prototypical Networks, Conv-4, {arguments.data}, {arguments.way}-way {arguments.shot}-shot {arguments.query}-query, "
         f"{device_name(torch.device('cuda' if torch.cuda.is_available() else 'cpu'))}, torch {torch.__version__}, "

@@ -60,11 +60,7 @@ def main() -> None:
     # As in every run of ours; it serves the other side as well.
     keep_freed_memory()
     episodes = tasks(arguments.tasks)
-    names = episodes.__dataclass_fields__
-    batches = [
-        Episodes(*(getattr(episodes, name)[start : start + arguments.batch] for name in names))
-        for start in range(0, arguments.tasks, arguments.batch)
-    ]
+    batches = list(episodes.split(arguments.batch))
 
     def ours(head: nn.Module):
         @torch.no_grad()
