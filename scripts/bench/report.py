@@ -100,18 +100,20 @@ def ratios(page: str) -> list[tuple[str, str, str, tuple[float, float, float]]]:
 
 def draw(page: str, path: Path) -> None:
     """All ratios that have a goal: the median, from least to most, and the goal."""
-    known = [(*key[1:], ratio, GOALS[tuple(key)]) for *key, ratio in ratios(page) if tuple(key) in GOALS]
+    known = [(*key, ratio, GOALS[tuple(key)]) for *key, ratio in ratios(page) if tuple(key) in GOALS]
     figure, axes = plt.subplots(figsize=(9, 0.32 * len(known) + 1.2), layout="constrained")
-    for y, (_, _, (least, median, most), goal) in enumerate(reversed(known)):
+    for y, (*_, (least, median, most), goal) in enumerate(reversed(known)):
         colour = "tab:green" if median >= goal else "tab:orange"
         axes.plot([least, most], [y, y], color=colour, linewidth=2)
         axes.plot(median, y, "o", color=colour)
         axes.plot(goal, y, "|", color="black", markersize=14)
         axes.annotate(f"{median:.3g}", (most, y), xytext=(6, -3), textcoords="offset points", fontsize=8)
-    axes.set_yticks(range(len(known)), [f"{ours}  /  {theirs}" for theirs, ours, *_ in reversed(known)], fontsize=7)
+    axes.set_yticks(
+        range(len(known)), [f"{name}:  {ours}  /  {theirs}" for name, theirs, ours, *_ in reversed(known)], fontsize=7
+    )
     axes.set_xscale("log")
     axes.axvline(1, color="0.7", linewidth=1, zorder=0)
-    axes.set_xlabel("times as fast: median, least and most of the rounds; the black line is the goal")
+    axes.set_xlabel("times as fast: median, least, most; black: the goal")
     axes.grid(axis="x", color="0.9")
     axes.set_axisbelow(True)
     with replacing(path) as temporary:
