@@ -19,7 +19,7 @@ def squared_euclidean(x: Float[Tensor, "*b q d"], y: Float[Tensor, "*b n d"]) ->
 
 
 def _squares(x: Float[Tensor, "*b n d"]) -> Float[Tensor, "*b n"]:
-    """`||x||^2`; where no gradient is asked for without a copy of x, which may be most of the time of a meta-test."""
-    if torch.is_grad_enabled() and x.requires_grad:
+    """`||x||^2`; where gradients are off without a copy of x, which may be most of the time of a meta-test."""
+    if torch.is_grad_enabled():
         return x.square().sum(-1)
     return torch.linalg.vector_norm(x, dim=-1).square()
