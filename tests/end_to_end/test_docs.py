@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from fewshot.resources import conf_folder
 
@@ -42,8 +43,17 @@ def first_value(word: str) -> str:
     return f"{override.get_key_element()}={next(iter(values))}"
 
 
+def of_what_was_trained(word: str) -> str:
+    """A key of a checkpoint's configuration may be that of any choice of its group."""
+    group, _, key = word.partition("=")[0].partition(".")
+    known = [OmegaConf.load(path) for path in (conf_folder() / group).glob("*.yaml")]
+    return f"++{word}" if key and any(key in config for config in known) else word
+
+
 @pytest.mark.parametrize("words", commands())
 def test_every_command_is_made_of_keys_and_choices_that_exist(words):
     words = [first_value(word) if "-m" in words else word for word in words if word != "-m"]
+    if any(word.startswith("checkpoint=") for word in words):
+        words = [of_what_was_trained(word) for word in words]
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         compose("config", overrides=words)
