@@ -16,7 +16,7 @@ def grey(images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 1 h w"]:
     return (_LUMA[0] * red).add_(green, alpha=_LUMA[1]).add_(blue, alpha=_LUMA[2])[:, None]
 
 
-def blend(images: Tensor, others: Tensor | float, factor: Float[Tensor, " n"]) -> Tensor:
+def blend(images: Tensor, others: Tensor, factor: Float[Tensor, " n"]) -> Tensor:
     """`factor * images + (1 - factor) * others`, cut to 0..1."""
     factor = factor.view(-1, 1, 1, 1)
     return (factor * images).add_((1 - factor) * others).clamp_(0, 1)

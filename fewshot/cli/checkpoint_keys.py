@@ -12,9 +12,9 @@ def with_keys_of_checkpoint(arguments: Sequence[str]) -> list[str]:
     what is then taken from the checkpoint has it. A checkpoint that cannot be read is left for the run to complain about.
     """
     paths = [text.partition("=")[2].strip("'\"") for text in arguments if text.startswith("checkpoint=")]
+    keys = {text: text.partition("=")[0] for text in arguments if text[:1] not in "+~-"}
     # What is chosen anew has keys of its own.
-    anew = {text.partition("=")[0] for text in arguments}
-    dotted = [text for text in arguments if text[:1] not in "+~-" and _begins(text) not in anew and _is_dotted(text)]
+    dotted = [text for text, key in keys.items() if "." in key and key.partition(".")[0] not in keys.values()]
     if not paths or not dotted or not any(text in _MODES for text in arguments):
         return list(arguments)
     # Reading a checkpoint needs torch, and help does not.
@@ -25,15 +25,7 @@ def with_keys_of_checkpoint(arguments: Sequence[str]) -> list[str]:
         config = load_weights(paths[-1])[1].get("config", {})
     except FewshotError:
         return list(arguments)
-    return [f"++{text}" if text in dotted and _has(config, text.partition("=")[0]) else text for text in arguments]
-
-
-def _begins(text: str) -> str:
-    return text.partition("=")[0].partition(".")[0]
-
-
-def _is_dotted(text: str) -> bool:
-    return "." in text.partition("=")[0]
+    return [f"++{text}" if text in dotted and _has(config, keys[text]) else text for text in arguments]
 
 
 def _has(config: object, key: str) -> bool:

@@ -37,7 +37,7 @@ from fewshot.learners.metric_learner import MetricLearner
 from fewshot.losses.cross_entropy import CrossEntropy
 
 sys.path.insert(0, str(Path(__file__).parent))
-from rounds import interleaved
+from rounds import interleaved, ratios
 
 LR = 0.5
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -194,11 +194,11 @@ def main() -> None:
             sides = [Side(name, bank, arguments, steps, tasks) for name in SIDES]
             work = {side.name: _finished(side, bank) for side in sides}
             ours, theirs = interleaved(work, arguments.rounds, CLOCKS[arguments.clock]).values()
-            faster = [b / a for a, b in zip(ours, theirs, strict=True)]
+            least, median, most = ratios(ours, theirs)
             megabytes = [memory(name, arguments, steps, tasks) for name in SIDES]
             print(
                 f"| {steps} | {tasks} | {1 / statistics.median(ours):.2f} | {1 / statistics.median(theirs):.2f} "
-                f"| {min(faster):.2f} | {statistics.median(faster):.2f} | {max(faster):.2f} "
+                f"| {least:.2f} | {median:.2f} | {most:.2f} "
                 f"| {megabytes[0]:.0f} | {megabytes[1]:.0f} | {megabytes[0] / megabytes[1]:.2f} |",
                 flush=True,
             )
