@@ -32,17 +32,27 @@ class Box:
 
     @property
     def upper(self) -> Tensor:
-        return self.point + self.above
+        return _moved(self.point, self.above, 1)
 
     @property
     def lower(self) -> Tensor:
-        return self.point - self.below
+        return _moved(self.point, self.below, -1)
 
     def __add__(self, other: "Box") -> "Box":
         """The box of all sums."""
         above = self.above + other.above
         even = self.below is self.above and other.below is other.above
         return Box(self.point + other.point, above, above if even else self.below + other.below)
+
+
+def _moved(point: Tensor, distance: Tensor, sign: int) -> Tensor:
+    """`point + sign * distance`, one distance for all images or one for each."""
+    if point.dim() != 4 or len(distance) == len(point):
+        return point + sign * distance
+    # Images as rows: the gradient of what they share is a sum of rows, many times as fast as one over four dimensions.
+    channels, height, width = point.shape[1:]
+    rows = point.movedim(1, -1).flatten(1) + sign * distance.movedim(1, -1).flatten(1)
+    return rows.unflatten(1, (height, width, channels)).movedim(-1, 1)
 
 
 @singledispatch
@@ -126,13 +136,35 @@ def _affine(module: nn.Module, apply, box: Box) -> Box:
     return Box(module(box.point), (radius + middle).clamp_min(0), (radius - middle).clamp_min(0))
 
 
+class _Variance(torch.autograd.Function):
+    """Variance and mean of columns, with a gradient of one pass: `var` over three dimensions takes as long as a training step."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> tuple[Tensor, Tensor]:
+        mean = x.mean(0)
+        return (x - mean).square_().mean(0), mean
+
+    @staticmethod
+    def setup_context(context, inputs, outputs) -> None:
+        context.save_for_backward(*inputs, outputs[1])
+
+    @staticmethod
+    def backward(context, by_variance: Tensor, by_mean: Tensor) -> Tensor:
+        x, mean = context.saved_tensors
+        slope = by_variance * (2 / len(x))
+        # (x - mean) * slope and the slope of the mean, in one pass.
+        return torch.addcmul(by_mean / len(x) - mean * slope, x, slope)
+
+
 @through.register
 def _(module: nn.BatchNorm2d, box: Box) -> Box:
     """Point and bounds are normalised by the statistics of the points."""
     if module.training or module.running_var is None:
         # In 32 bits at least, as BatchNorm's own.
-        exact = torch.promote_types(box.point.dtype, torch.float32)
-        variance = box.point.to(exact).var((0, 2, 3), correction=0)
+        pixels = box.point.to(torch.promote_types(box.point.dtype, torch.float32)).movedim(1, -1).flatten(0, -2)
+        variance, _ = _Variance.apply(pixels)
     else:
         variance = module.running_var
     scale = (variance + module.eps).rsqrt()

@@ -164,6 +164,29 @@ def test_positive_weights_carry_the_upper_bound_as_an_image():
     torch.testing.assert_close(through(module, box_of(x, 0.2)).upper, module(x + 0.2))
 
 
+class _Through(nn.Module):
+    def __init__(self, block):
+        super().__init__()
+        self.block = block
+
+    def forward(self, x, width):
+        box = through(self.block, Box(x, width, width))
+        return box.upper, box.lower
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_first_and_second_derivatives_through_a_block_are_those_of_finite_differences(shared):
+    block = shaken(nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.BatchNorm2d(2), nn.LeakyReLU(0.1))).train()
+    x, width = random(3, 1, 4, 4), 0.1 + random(1 if shared else 3, 1, 4, 4, seed=1).abs()
+
+    def bounds(x, width, weight):
+        return torch.func.functional_call(_Through(block), {"block.0.weight": weight}, (x, width))
+
+    given = tuple(part.requires_grad_() for part in (x, width, block[0].weight.detach().clone()))
+    assert torch.autograd.gradcheck(bounds, given)
+    assert torch.autograd.gradgradcheck(bounds, given)
+
+
 def test_dropped_values_are_dropped_in_all_three():
     box = box_of(1 + torch.rand(5, 4, 6, 6).double(), 0.1)
     for module in (nn.Dropout(0.5), ResNet12(image_size=16).blocks[2].last[2]):
