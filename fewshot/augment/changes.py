@@ -1,12 +1,26 @@
 """Changes of images by numbers drawn before, a few images at a time."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-Change = tuple[Callable[..., Tensor], Sequence[Tensor]]
-"""What makes new images of images `[n, c, h, w]` and of tensors with a row for each of them, and those tensors."""
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """What is done to images, with numbers for each.
+
+    Args:
+        make: new images of images `[n, c, h, w]` and the rows of `numbers` that are theirs; it may write over those it is given.
+        numbers: tensors with a row for each image.
+        moves: pixels only change places, so that it can be done to bytes, at a quarter of the work.
+    """
+
+    make: Callable[..., Tensor]
+    numbers: Sequence[Tensor]
+    moves: bool = False
+
 
 # A part of a core's second-level cache, with room for the copies that a change makes.
 _CHUNK_BYTES = 1024 * 1024
@@ -20,7 +34,7 @@ def chunks(count: int, numbers: int, device: torch.device) -> Iterator[slice]:
 
 
 def changed(images: Tensor, changes: Sequence[Change], rows: slice) -> Tensor:
-    """Some images after all changes, which are given the same rows of their numbers."""
-    for change, numbers in changes:
-        images = change(images, *(number[rows] for number in numbers))
+    """Some images after all changes, which are given the same rows of their numbers and may write over these images."""
+    for change in changes:
+        images = change.make(images, *(number[rows] for number in change.numbers))
     return images

@@ -1,4 +1,4 @@
-"""Changes of brightness, contrast, saturation and hue of a batch, each image by numbers of its own."""
+"""Changes of brightness, contrast, saturation and hue of a batch, each image by numbers of its own; with `_`, in place."""
 
 import torch
 from jaxtyping import Float
@@ -16,25 +16,25 @@ def grey(images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 1 h w"]:
     return (_LUMA[0] * red).add_(green, alpha=_LUMA[1]).add_(blue, alpha=_LUMA[2])[:, None]
 
 
-def blend(images: Tensor, others: Tensor, factor: Float[Tensor, " n"]) -> Tensor:
+def blend_(images: Tensor, others: Tensor, factor: Float[Tensor, " n"]) -> Tensor:
     """`factor * images + (1 - factor) * others`, cut to 0..1."""
     factor = factor.view(-1, 1, 1, 1)
-    return (factor * images).add_((1 - factor) * others).clamp_(0, 1)
+    return images.mul_(factor).add_((1 - factor) * others).clamp_(0, 1)
 
 
-def brightness(images: Float[Tensor, "n c h w"], factor: Float[Tensor, " n"]) -> Float[Tensor, "n c h w"]:
+def brightness_(images: Float[Tensor, "n c h w"], factor: Float[Tensor, " n"]) -> Float[Tensor, "n c h w"]:
     """Black at 0, the image at 1."""
-    return (factor.view(-1, 1, 1, 1) * images).clamp_(0, 1)
+    return images.mul_(factor.view(-1, 1, 1, 1)).clamp_(0, 1)
 
 
-def contrast(images: Float[Tensor, "n c h w"], factor: Float[Tensor, " n"]) -> Float[Tensor, "n c h w"]:
+def contrast_(images: Float[Tensor, "n c h w"], factor: Float[Tensor, " n"]) -> Float[Tensor, "n c h w"]:
     """The mean grey at 0, the image at 1."""
-    return blend(images, grey(images.mean((2, 3), keepdim=True)), factor)
+    return blend_(images, grey(images.mean((2, 3), keepdim=True)), factor)
 
 
-def saturation(images: Float[Tensor, "n c h w"], factor: Float[Tensor, " n"]) -> Float[Tensor, "n c h w"]:
+def saturation_(images: Float[Tensor, "n c h w"], factor: Float[Tensor, " n"]) -> Float[Tensor, "n c h w"]:
     """Grey at 0, the image at 1; grey images stay as they are."""
-    return images if images.shape[1] == 1 else blend(images, grey(images), factor)
+    return images if images.shape[1] == 1 else blend_(images, grey(images), factor)
 
 
 def hue(images: Float[Tensor, "n c h w"], turn: Float[Tensor, " n"]) -> Float[Tensor, "n c h w"]:
@@ -60,3 +60,6 @@ def hue(images: Float[Tensor, "n c h w"], turn: Float[Tensor, " n"]) -> Float[Te
         q = (k + sixth) % 6
         channels.append(value - spread * torch.minimum(q, 4 - q).clamp(0, 1))
     return torch.stack(channels, 1)
+
+
+CHANGES = {"brightness": brightness_, "contrast": contrast_, "saturation": saturation_, "hue": hue}

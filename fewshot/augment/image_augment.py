@@ -93,7 +93,7 @@ class ImageAugment:
             return images
         out = torch.empty_like(images)
         for rows in chunks(len(images), images[0].numel(), images.device):
-            out[rows] = changed(images[rows], changes, rows)
+            out[rows] = changed(images[rows].clone(), changes, rows)
         return out
 
     def changes(self, n: int, height: int, width: int, generator: torch.Generator) -> list[Change]:
@@ -101,11 +101,10 @@ class ImageAugment:
         changes = [*self._moves(n, height, width, generator), *self._colours(n, generator)]
         if self.dropout:
             kept = torch.rand(n, 1, height, width, generator=generator, device=generator.device) >= self.dropout
-            changes.append((partial(drop_pixels, chance=self.dropout), (kept,)))
+            changes.append(Change(partial(drop_pixels, chance=self.dropout), (kept,)))
         if self.erase:
-            changes.append(
-                (partial(erase, value=self.erase_value), draw_holes(n, height, width, self.erase, generator))
-            )
+            holes = draw_holes(n, height, width, self.erase, generator)
+            changes.append(Change(partial(erase, value=self.erase_value), holes))
         return changes
 
     def _moves(self, n: int, height: int, width: int, generator: torch.Generator) -> Iterator[Change]:
@@ -117,9 +116,9 @@ class ImageAugment:
             mirrored = draw(2) if self.flip else none
             upside_down = draw(2) if self.vertical_flip else none
             down, right = (draw(2 * self.shift + 1) for _ in range(2)) if self.shift else (none, none)
-            yield partial(moved, shift=self.shift), (mirrored, upside_down, down, right)
+            yield Change(partial(moved, shift=self.shift), (mirrored, upside_down, down, right), moves=True)
         if self.crop_scale is not None:
-            yield resized_crops, (draw_boxes(n, height, width, self.crop_scale, self.crop_ratio, generator),)
+            yield Change(resized_crops, (draw_boxes(n, height, width, self.crop_scale, self.crop_ratio, generator),))
 
     def _colours(self, n: int, generator: torch.Generator) -> Iterator[Change]:
         def draw() -> Tensor:
@@ -132,19 +131,18 @@ class ImageAugment:
         if factors:
             if self.jitter < 1:
                 factors.append(draw() < self.jitter)
-            yield partial(_coloured, names=tuple(self.colours)), factors
+            yield Change(partial(_coloured, names=tuple(self.colours)), factors)
         if self.grey:
-            yield _greyed, (draw() < self.grey,)
+            yield Change(_greyed, (draw() < self.grey,))
 
 
 def _coloured(images: Tensor, *numbers: Tensor, names: Sequence[str]) -> Tensor:
     """Colours changed by a factor each, in those images that a last tensor names."""
-    before = images
+    chosen = numbers[len(names) :]
+    before = images.clone() if chosen else images
     for name, factor in zip(names, numbers, strict=False):
-        images = getattr(colour, name)(images, factor)
-    if len(numbers) == len(names):
-        return images
-    return torch.where(numbers[-1].view(-1, 1, 1, 1), images, before)
+        images = colour.CHANGES[name](images, factor)
+    return torch.where(chosen[0].view(-1, 1, 1, 1), images, before) if chosen else images
 
 
 def _greyed(images: Tensor, lost: Tensor) -> Tensor:

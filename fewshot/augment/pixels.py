@@ -1,15 +1,18 @@
 """From stored uint8 pixels to the floats that a network sees."""
 
 from collections.abc import Callable
+from itertools import takewhile
 
 import torch
 from torch import Tensor
 
 from fewshot.augment.changes import changed, chunks
-from fewshot.augment.image_augment import ImageAugment
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
-"""Images `[n, c, h, w]` with values in 0..1 to changed copies of them; the generator lives on their device."""
+"""Images `[n, c, h, w]` with values in 0..1 to changed copies of them; the generator lives on their device.
+
+One that has `changes(n, height, width, generator)`, as `ImageAugment`, is done a few images at a time.
+"""
 
 
 def layout_of(channels_last: bool) -> torch.memory_format:
@@ -73,13 +76,15 @@ def training_images(
         return gather_images(items, index, mean, std, channels_last=channels_last)
     generator = torch.Generator(items.device).manual_seed(seed)
     mean, std = (torch.tensor(part, device=items.device).view(-1, 1, 1) for part in (mean, std))
-    if not isinstance(augment, ImageAugment):
+    if not hasattr(augment, "changes"):
         images = augment(items.index_select(0, index).float().div_(255), generator)
         return ((images - mean) / std).contiguous(memory_format=layout_of(channels_last))
     shape = (len(index), *items.shape[1:])
     out = torch.empty(shape, device=items.device, memory_format=layout_of(channels_last))
     changes = augment.changes(len(index), *items.shape[2:], generator)
+    moves = list(takewhile(lambda change: change.moves, changes))
+    others = changes[len(moves) :]
     for rows in chunks(len(index), items[0].numel(), items.device):
-        images = changed(items.index_select(0, index[rows]).float().div_(255), changes, rows)
-        out[rows] = images.sub_(mean).div_(std)
+        images = changed(items.index_select(0, index[rows]), moves, rows).float().div_(255)
+        out[rows] = changed(images, others, rows).sub_(mean).div_(std)
     return out
