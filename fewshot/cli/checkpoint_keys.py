@@ -19,10 +19,10 @@ def with_keys_of_checkpoint(arguments: Sequence[str]) -> list[str]:
         return list(arguments)
     # Reading a checkpoint needs torch, and help does not.
     from fewshot.errors import FewshotError
-    from fewshot.training.checkpoint import load_weights
+    from fewshot.training.checkpoint import load_facts
 
     try:
-        config = load_weights(paths[-1])[1].get("config", {})
+        config = load_facts(paths[-1]).get("config", {})
     except FewshotError:
         return list(arguments)
     return [f"++{text}" if text in dotted and _has(config, keys[text]) else text for text in arguments]

@@ -1,6 +1,8 @@
 """Checkpoints and weights as safetensors: tensors and JSON, and nothing that could run code."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,13 @@ def load_tree(path: Path | str, device: torch.device | str = "cpu") -> Any:
     Raises:
         FewshotError: the file is missing, damaged or was written by something else.
     """
+    with _opened(path, device) as (node, file):
+        return _unpack(node, file)
+
+
+@contextmanager
+def _opened(path: Path | str, device: torch.device | str = "cpu") -> Iterator[tuple[Any, safe_open]]:
+    """What `save_tree` packed, and the file that has its tensors."""
     path = Path(path)
     if not path.is_file():
         raise FewshotError(f"no checkpoint at {path}; give the path of a .safetensors file that a run wrote")
@@ -45,7 +54,7 @@ def load_tree(path: Path | str, device: torch.device | str = "cpu") -> Any:
             text = (file.metadata() or {}).get(_TREE)
             if text is None:
                 raise FewshotError(f"{path} was not written by fewshot; give a .safetensors file of a run")
-            return _unpack(json.loads(text), file)
+            yield json.loads(text), file
     except (SafetensorError, ValueError, OSError) as error:
         raise FewshotError(f"{path} is damaged or no checkpoint ({error}); use another one") from error
 
@@ -66,8 +75,25 @@ def load_weights(path: Path | str) -> tuple[dict[str, Tensor], dict]:
     """
     tree = load_tree(path)
     if not isinstance(tree, dict) or "weights" not in tree:
-        raise FewshotError(f"{path} holds no weights; give best.safetensors or last.safetensors of a run")
+        raise _no_weights(path)
     return tree["weights"], tree["facts"]
+
+
+def load_facts(path: Path | str) -> dict:
+    """The facts beside the weights in `path`, without reading those.
+
+    Raises:
+        FewshotError: the file is missing, damaged, or holds no weights.
+    """
+    with _opened(path) as (node, file):
+        parts = dict(node.get("dict", ()))
+        if "weights" not in parts:
+            raise _no_weights(path)
+        return _unpack(parts["facts"], file)
+
+
+def _no_weights(path: Path | str) -> FewshotError:
+    return FewshotError(f"{path} holds no weights; give best.safetensors or last.safetensors of a run")
 
 
 def backbone_weights(weights: dict[str, Tensor]) -> dict[str, Tensor]:

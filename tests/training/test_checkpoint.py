@@ -3,7 +3,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fewshot.errors import FewshotError
-from fewshot.training.checkpoint import backbone_weights, load_tree, save_tree, save_weights
+from fewshot.training.checkpoint import backbone_weights, load_facts, load_tree, load_weights, save_tree, save_weights
 
 
 def test_a_tree_comes_back_as_it_was(tmp_path):
@@ -67,3 +67,13 @@ def test_a_dot_in_a_key_hides_no_tensor(tmp_path):
 @pytest.mark.parametrize("place", ["backbone.", "learner.backbone.", "algorithm.module.backbone.", "body."])
 def test_the_backbone_is_found_wherever_a_learner_has_it(place):
     assert backbone_weights({f"{place}0.weight": torch.ones(1), "head.backbone.x": torch.zeros(1)}) == {"0.weight": 1}
+
+
+def test_facts_are_read_without_weights(tmp_path):
+    save_weights(tmp_path / "a.safetensors", {"w": torch.ones(2)}, {"config": {"head": {"scale": 2.0}}, "seen": {}})
+    assert load_facts(tmp_path / "a.safetensors") == load_weights(tmp_path / "a.safetensors")[1]
+    save_tree(tmp_path / "b.safetensors", {"curve": [1.0]})
+    save_tree(tmp_path / "c.safetensors", [1.0])
+    for name in ("b", "c"):
+        with pytest.raises(FewshotError, match="holds no weights"):
+            load_facts(tmp_path / f"{name}.safetensors")
