@@ -1,19 +1,19 @@
 """Shifts and mirror images of a batch."""
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Int64, Shaped
 from torch import Tensor
 from torch.nn.functional import pad
 
 
 def moved(
-    images: Float[Tensor, "n c h w"],
+    images: Shaped[Tensor, "n c h w"],
     mirrored: Int64[Tensor, " n"],
     upside_down: Int64[Tensor, " n"],
     down: Int64[Tensor, " n"],
     right: Int64[Tensor, " n"],
     shift: int,
-) -> Float[Tensor, "n c h w"]:
+) -> Shaped[Tensor, "n c h w"]:
     """Each image cut out of itself with `shift` pixels of its edge around it, then mirrored or not.
 
     Args:

@@ -168,6 +168,29 @@ def test_training_images_are_changed_before_they_are_normalised():
     torch.testing.assert_close(out, gather_images(items, index, mean, std).flip(3))
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"shift": 2, "flip": True, "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "jitter": 0.5},
+        {"vertical_flip": True, "crop_scale": (0.3, 1.0), "hue": 0.2, "grey": 0.3, "erase": 0.5},
+        {"contrast": 0.4, "dropout": 0.2},
+        {},
+    ],
+)
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_images_a_few_at_a_time_and_moved_as_bytes_are_those_changed_at_once(options, channels_last):
+    items = torch.randint(0, 256, (40, 3, 20, 24), dtype=torch.uint8, generator=generator())
+    index, mean, std = torch.arange(0, 400, 3) % 40, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
+    augment = ImageAugment(**options)
+    images = items[index].float() / 255
+    changed = augment(images, generator(5))
+    assert torch.equal(images, items[index].float() / 255)
+    expected = (changed - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+    found = training_images(items, index, mean, std, augment, seed=5, channels_last=channels_last)
+    torch.testing.assert_close(found, expected)
+    assert not channels_last or found.is_contiguous(memory_format=torch.channels_last)
+
+
 @pytest.mark.parametrize("count", [0, 1, 700])
 def test_gathering_in_chunks_equals_gathering_at_once_also_into_a_buffer(count):
     items = torch.randint(0, 256, (40, 3, 20, 20), dtype=torch.uint8, generator=generator())
