@@ -21,7 +21,7 @@ from fewshot import Leaderboard
 from fewshot.errors import FewshotError
 from fewshot.files import write_text
 from fewshot.leaderboard.published import beside, published
-from fewshot.training.meta_train import BEST
+from fewshot.training.training_run import BEST
 
 TABLES = Path(__file__).parent / "reproduce" / "tables.yaml"
 

@@ -10,7 +10,7 @@ from fewshot.cli.planned_tests import PlannedTest
 from fewshot.errors import FewshotError
 from fewshot.leaderboard.table import read
 from fewshot.training.checkpoint import load_weights
-from fewshot.training.meta_train import BEST
+from fewshot.training.training_run import BEST
 
 
 @dataclass(frozen=True)

@@ -25,12 +25,14 @@ from fewshot.cli.side_information import described_bank
 from fewshot.cli.typed import typed
 from fewshot.errors import FewshotError
 from fewshot.files import file_sha256, write_text
+from fewshot.training.base_features import tell_base_features
 from fewshot.training.checkpoint import load_weights
 from fewshot.training.curve import draw_curve
 from fewshot.training.fabric import Trainer, make_fabric
 from fewshot.training.frozen_backbone import features_of
 from fewshot.training.launched import in_processes
-from fewshot.training.meta_train import BEST, meta_train, tell_base_features
+from fewshot.training.meta_train import meta_train
+from fewshot.training.training_run import BEST
 
 MODES = ("train_and_test", "train", "test", "tune", "generalised")
 

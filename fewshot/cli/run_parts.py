@@ -20,7 +20,7 @@ from fewshot.evaluation.scoring import side_information
 from fewshot.learners.learner import Learner, check_tasks
 from fewshot.training.checkpoint import load_weights
 from fewshot.training.frozen_backbone import freeze_backbone
-from fewshot.training.meta_train import parameter_groups
+from fewshot.training.parameter_groups import parameter_groups
 
 
 @dataclass(frozen=True)

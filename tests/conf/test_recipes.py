@@ -13,7 +13,7 @@ from fewshot.data.bank import Bank
 from fewshot.data.pipeline import PIPELINES
 from fewshot.instantiation import make
 from fewshot.resources import conf_folder
-from fewshot.training.meta_train import parameter_groups
+from fewshot.training.parameter_groups import parameter_groups
 from fewshot.training.settings import ClassificationSettings, TrainingSettings
 
 FOLDER = conf_folder() / "experiment"

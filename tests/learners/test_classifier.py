@@ -18,8 +18,9 @@ from fewshot.learners.classifier import ClassifierLearner
 from fewshot.learners.metric_learner import MetricLearner
 from fewshot.losses.cross_entropy import CrossEntropy
 from fewshot.training.checkpoint import load_weights
-from fewshot.training.meta_train import BEST, CHECKPOINT, LAST, meta_train
+from fewshot.training.meta_train import meta_train
 from fewshot.training.settings import ClassificationSettings
+from fewshot.training.training_run import BEST, CHECKPOINT, LAST
 
 
 def classifier(classes=12, head=None, **options):

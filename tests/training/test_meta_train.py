@@ -20,8 +20,9 @@ from fewshot.learners.metric_learner import MetricLearner
 from fewshot.losses.cross_entropy import CrossEntropy
 from fewshot.training.checkpoint import load_weights
 from fewshot.training.fabric import Trainer
-from fewshot.training.meta_train import BEST, CHECKPOINT, LAST, meta_train
+from fewshot.training.meta_train import meta_train
 from fewshot.training.settings import TrainingSettings
+from fewshot.training.training_run import BEST, CHECKPOINT, LAST
 
 CPU = Trainer(accelerator="cpu", threads=1)
 
