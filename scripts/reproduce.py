@@ -5,10 +5,12 @@
 
 Trains and tests by `fewshot` what `scripts/reproduce/tables.yaml` says, with further overrides behind (such as `trainer.threads=1` or fewer
 episodes), each training in turn. What the leaderboard of the table has already is not made again, and a training that was
-cut off goes on. Prints the table as Markdown and writes it beside the leaderboard; --dry-run prints the commands alone.
+cut off goes on. Other overrides than `trainer.` have a folder of their own. Prints the table as Markdown and writes it beside the leaderboard;
+--dry-run prints the commands alone, of tests of given weights as if each were trained anew.
 """
 
 import argparse
+import hashlib
 import shlex
 import subprocess
 import sys
@@ -35,9 +37,15 @@ def run(arguments: list[str], dry: bool) -> None:
             raise SystemExit(code)
 
 
+def folder_of(name: str, options: argparse.Namespace) -> str:
+    """The table's folder; what is asked for with other overrides is another table, not mixed with it."""
+    others = sorted(text for text in [*options.overrides, *options.test] if not text.startswith("trainer."))
+    return f"{name}-{hashlib.sha256(repr(others).encode()).hexdigest()[:8]}" if others else name
+
+
 def make(name: str, table: dict, options: argparse.Namespace) -> None:
     """Run what the table asks for and is not there."""
-    folder = options.output / name
+    folder = options.output / folder_of(name, options)
     where = [f"output={folder}", f"leaderboard={folder / 'leaderboard.csv'}", "skip_existing=true"]
     first, *others = table["tests"]
     for training, overrides in table["trainings"].items():
@@ -108,12 +116,14 @@ def main() -> None:
     make(options.table, table, options)
     if options.dry_run:
         return
-    folder = options.output / options.table
+    folder = options.output / folder_of(options.table, options)
     try:
         lines = lines_of(Leaderboard(folder / "leaderboard.csv").rows, table)
     except FewshotError as error:
         raise SystemExit(str(error)) from error
-    text = "\n".join([f"{table['says']}. Budget: {table['budget']}.", "", *lines])
+    changes = " ".join([*options.overrides, *(f"--test {text}" for text in options.test)])
+    budget = f"Budget: {table['budget']}." if not changes else f"With {changes}; without, {table['budget']}."
+    text = "\n".join([f"{table['says']}. {budget}", "", *lines])
     write_text(folder / "table.md", text + "\n")
     print(f"\n{text}\n\nwritten to {folder / 'table.md'}")
 

@@ -31,6 +31,12 @@ def main() -> None:
             app()
         except (HydraException, OmegaConfBaseException) as error:
             raise FewshotError(explain(error)) from error
+        except ValueError as error:
+            if "Config group override must be" not in str(error):
+                raise
+            raise FewshotError(
+                "null is no choice of a group; fewshot --help lists the choices, such as augment=none"
+            ) from error
         except BrokenProcessPool:
             # joblib ends all jobs with the one whose process was killed.
             print("a job's process was killed, which ended the sweep; the same command with skip_existing=true goes on")

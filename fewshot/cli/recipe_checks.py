@@ -38,8 +38,8 @@ def check_views(protocol: Protocol, augment: Augment, bank: Bank, classifies: bo
         )
 
 
-def check_trainable(learner: Learner, tasks: int) -> None:
-    """Raise a FewshotError if steps of so many tasks cannot train this learner's backbone through its head."""
+def check_trainable(learner: Learner, protocol: Protocol, tasks: int) -> None:
+    """Raise a FewshotError if steps of so many tasks of a protocol cannot train this learner's backbone through its head."""
     head, loss = getattr(learner, "head", None), getattr(learner, "loss", None)
     if loss is None or head is None:
         return
@@ -50,6 +50,16 @@ def check_trainable(learner: Learner, tasks: int) -> None:
             raise FewshotError(
                 f"{type(new_tasks).__name__} makes classes that are no base classes, of which this loss has proxies; use "
                 f"another loss, or task_augmentation=none"
+            )
+        if not new_tasks.keeps_classes and learner.reads_attributes:
+            raise FewshotError(
+                f"{type(new_tasks).__name__} makes classes that are no base classes, and this learner compares images with what is "
+                f"known of those; use task_augmentation=none"
+            )
+        if new_tasks.pairs_classes and getattr(protocol, "dirichlet", None) is not None:
+            raise FewshotError(
+                f"{type(new_tasks).__name__} pairs the items of classes, and with episodes.train.dirichlet={protocol.dirichlet:g} "
+                f"some classes have no queries; use episodes.train.dirichlet=null"
             )
     if learner.needs_base_mean:
         raise FewshotError(

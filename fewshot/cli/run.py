@@ -203,6 +203,8 @@ def _given(config: DictConfig, overrides: Iterable[str]) -> tuple[DictConfig, di
         raise FewshotError(
             "mode=generalised needs images of the seen classes that training has not seen; train with held_out=0.2"
         )
+    if config.mode == "generalised" and config.get("heads") is not None:
+        raise FewshotError("mode=generalised tests one head; choose it by head=, and leave heads= to mode=test")
     if config.mode == "generalised" and config.data.get("test") is not None:
         raise FewshotError(
             "mode=generalised takes its unseen classes from the data of the training; leave data.test out"

@@ -85,9 +85,13 @@ def open_base_banks(
     Raises:
         FewshotError: the images are not those that the checkpoint was trained on.
     """
-    if "train" not in dataset.splits:
+    trained = facts.get("config", {}).get("data", {})
+    split = str(trained.get("train") or "train")
+    if split not in dataset.splits:
         raise FewshotError(f"{what} needs the base classes, and {dataset.name} has none")
-    whole = _open(dataset, "train", console)
+    whole = _open(dataset, split, console)
+    if trained.get("base_classes") is not None:
+        whole = with_base_classes(whole, trained["base_classes"], dataset.name)
     kept, held = hold_out(whole, held_out) if held_out else (whole, None)
     expected, found = facts.get("train_data"), train_data(kept, held_out)
     known = facts.get("held_out", {}).get("fingerprint")

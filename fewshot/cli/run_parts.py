@@ -165,7 +165,7 @@ def _check_training(
         freeze_backbone(learner)
         recipe_checks.check_frozen(config, learner, pretraining)
     learner.check_training(trainer.compile, str(trainer.precision))
-    recipe_checks.check_trainable(learner, settings.tasks_per_step // processes)
+    recipe_checks.check_trainable(learner, options.protocols["train"], settings.tasks_per_step // processes)
     for split, bank in banks.items():
         if split == "val" or not options.classifies:
             check_tasks(learner, bank, options.protocols[split])

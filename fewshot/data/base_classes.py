@@ -1,5 +1,7 @@
 """Training on few classes: those of a list, or so many of them."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -33,6 +35,8 @@ def with_base_classes(bank: Bank, chosen: object, lists: str) -> Bank:
             f"data.base_classes={chosen}; expected a list's name, names of classes, a number, or {{list: ..., number: ..., seed: 0}}"
         )
     names, number, seed = (given.get(key) for key in _KEYS)
+    if names is None and number is None:
+        raise FewshotError(f"data.base_classes={chosen} names neither a list nor a number of classes; give one of them")
     listed, text = _listed(bank, names, lists) if names is not None else ([], "")
     if number is not None:
         _check(number, seed, len(listed), bank)
@@ -63,7 +67,7 @@ def _listed(bank: Bank, names: object, lists: str) -> tuple[list[int], str]:
     if isinstance(names, str):
         wanted, text = class_list(lists, names), names
     elif isinstance(names, Sequence) and names and all(isinstance(name, str) for name in names):
-        wanted, text = list(names), f"{len(names)} named"
+        wanted, text = list(names), None
     else:
         raise FewshotError(f"data.base_classes={names}; expected the name of a list, or names of classes")
     found: dict[int, None] = {}
@@ -74,13 +78,17 @@ def _listed(bank: Bank, names: object, lists: str) -> tuple[list[int], str]:
                 f"data.base_classes names {name!r}, which is no class of {bank.name}/{bank.split}, such as {bank.class_names[0]!r}"
             )
         found.update(dict.fromkeys(of_name))
+    if text is None:
+        # Rows of other classes are not to be taken for the same.
+        chosen = sorted(bank.class_names[c] for c in found)
+        text = f"{len(found)} named, {hashlib.sha256(json.dumps(chosen).encode()).hexdigest()[:6]}"
     return list(found), text
 
 
 def _check(number: object, seed: object, listed: int, bank: Bank) -> None:
     for name, value in (("number", number), ("seed", 0 if seed is None else seed)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise FewshotError(f"data.base_classes has {name} {value!r}; expected a whole number")
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+            raise FewshotError(f"data.base_classes has {name} {value!r}; expected a whole number, below 2^63")
     if not max(listed, 1) <= number <= bank.num_classes:
         raise FewshotError(
             f"data.base_classes has number {number}; expected {max(listed, 1)} to {bank.num_classes}, the classes of "

@@ -1,7 +1,6 @@
 """Metrix: a pair loss on mixed examples too (Venkataramanan et al., 2022)."""
 
 import math
-from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float
@@ -12,6 +11,7 @@ from fewshot.episodes.episodes import Episodes
 from fewshot.errors import FewshotError
 from fewshot.losses.loss_value import LossValue
 from fewshot.losses.pairs import PairLoss
+from fewshot.task_augmentation.augmentation import checked_beta
 
 KINDS, PAIRS = ("multi_similarity", "contrastive"), ("random", "positive_negative", "anchor_negative")
 
@@ -43,11 +43,13 @@ class Metrix(nn.Module):
     code; here features are mixed, inside each task.
     """
 
+    counts_pairs = True
+
     def __init__(
         self,
         kind: str = "multi_similarity",
         mixes: str = "random",
-        mixing: Sequence[float] = (2.0, 2.0),
+        mixing: object = (2.0, 2.0),
         weight: float = 0.4,
         alpha: float = 2.0,
         beta: float = 50.0,
@@ -58,10 +60,12 @@ class Metrix(nn.Module):
         for name, value, known in (("kind", kind, KINDS), ("mixes", mixes, PAIRS)):
             if value not in known:
                 raise FewshotError(f"loss.{name}={value}; expected one of {', '.join(known)}")
-        if weight < 0:
-            raise FewshotError(f"loss.weight={weight}; expected at least 0")
-        if len(mixing) != 2 or not all(value > 0 for value in mixing):
-            raise FewshotError(f"loss.mixing={list(mixing)}; expected two positive numbers such as [2.0,2.0]")
+        if not 0 <= weight < math.inf:
+            raise FewshotError(f"loss.weight={weight}; expected a number of at least 0")
+        for name, value in (("alpha", alpha), ("beta", beta)):
+            if not 0 < value < math.inf:
+                raise FewshotError(f"loss.{name}={value}; expected a number above 0")
+        mixing = checked_beta(mixing, "loss.mixing")
         self.kind, self.mixes, self.weight = kind, mixes, weight
         self.alpha, self.beta, self.base, self.margin = alpha, beta, base, margin
         self.shares = torch.distributions.Beta(*(torch.tensor(float(value)) for value in mixing))
@@ -73,8 +77,10 @@ class Metrix(nn.Module):
         self.clean = PairLoss(kind, **options)
 
     def forward(self, episodes: Episodes, logits: Float[Tensor, "b q n"]) -> LossValue:
-        """Features of a batch of tasks to a scalar; the logits are not used."""
+        """Features of a batch of tasks to a scalar; the logits are not used. Mixed in training alone: a test draws nothing."""
         total, parts = self.clean(episodes, logits)
+        if not self.training:
+            return LossValue(total, parts)
         mixes = self.mixes if self.mixes != "random" else PAIRS[1 + int(torch.randint(2, ()))]
         mixed = self.mixed_loss(episodes, float(self.shares.sample()), mixes)
         return LossValue(total + self.weight * mixed, parts | {"mixed": mixed.detach()})

@@ -34,6 +34,8 @@ class PairLoss(nn.Module):
         FewshotError: unknown kind, pairs or option, or tasks without a pair of one class.
     """
 
+    counts_pairs = True
+
     def __init__(
         self, kind: str = "multi_similarity", pairs: str = "pooled", mining: float | None = None, **options: float
     ):

@@ -48,6 +48,8 @@ class TaskAugmentation(nn.Module, ABC):
     least_tasks = 1
     # Whether a new task's classes are base classes still, for losses that know those.
     keeps_classes = False
+    # Whether items of one class go with items of another, so that no class may be without.
+    pairs_classes = False
     # The levels of the backbone that it may work at: 0 are the images.
     levels: tuple[int, ...] = (0,)
 

@@ -40,6 +40,8 @@ class MLTI(ChangedTasks):
     Source: Yao, Zhang, Finn, Meta-Learning with Fewer Tasks through Task Interpolation, 2022, section 3 and the authors' code.
     """
 
+    pairs_classes = True
+
     def __init__(
         self,
         levels: Sequence[int] = (0,),

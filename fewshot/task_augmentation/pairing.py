@@ -29,11 +29,12 @@ def counterparts(
     rank = torch.arange(labels.shape[1], device=labels.device) - mine_first.gather(1, ascending)
     rank = torch.zeros_like(labels).scatter(1, mine, rank)
     partner = slots.gather(1, labels)
-    if bool((count.gather(1, slots) == 0).any()):
+    available = count.gather(1, partner)
+    if bool((available == 0).any()):
         raise FewshotError(
             "task_augmentation pairs classes, and a class of these tasks has no queries; use episodes.train.dirichlet=null"
         )
-    return order.gather(1, first.gather(1, partner) + (rank + shift) % count.gather(1, partner))
+    return order.gather(1, first.gather(1, partner) + (rank + shift) % available)
 
 
 def _sorted(labels: Tensor, way: int) -> tuple[Tensor, Tensor, Tensor]:

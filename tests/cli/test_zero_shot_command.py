@@ -118,6 +118,24 @@ def test_closed_forms_are_fitted_to_the_base_classes_at_the_test(trained, tmp_pa
         assert found.episodes_sha256 == rows.episodes_sha256[number]
 
 
+def test_base_classes_of_a_checkpoint_are_those_it_was_trained_on(fewshot, tmp_path, described):
+    assert (
+        fewshot(
+            *ZERO, "data.base_classes=[train0,train1,train2,train4,train6]", "mode=train", "name=few", without=NO_WIDTH
+        )
+        == 0
+    )
+    best = run_of(tmp_path, "few") / "best.safetensors"
+    tested = ("mode=test", f"checkpoint={best}", "heads=[own,eszsl]", "episodes.test.episodes=30")
+    assert fewshot(*tested, without=(*TRAIN_ONLY, *EPISODIC, *NO_WIDTH)) == 0
+    assert read("leaderboard.csv")["train_data"].str.startswith("folder/train[5 named, ").all()
+
+
+def test_one_head_is_tested_on_seen_and_unseen_classes(trained, capfd):
+    assert trained("generalised", "heads=[own,eszsl]") == 2
+    assert "mode=generalised tests one head; choose it by head=" in capfd.readouterr().err
+
+
 def test_their_penalties_are_chosen_on_validation_classes(trained, tmp_path):
     assert trained("tune", "head=attribute_regression", "episodes.val.episodes=20") == 0
     rows = list(csv.DictReader((run_of(tmp_path, "tune-") / "tuned.csv").read_text().splitlines()))

@@ -26,7 +26,11 @@ def test_items_of_the_chosen_classes_are_kept_as_they_are(bank_of):
     assert few.labels.tolist() == [0, 0, 0, 1, 1]
     assert torch.equal(few.items, torch.cat([bank.items[:3], bank.items[8:10]]))
     assert few.class_attributes.tolist() == [[0, 1], [4, 5]]
-    assert few.split == "train[2 named]"
+    assert few.split == "train[2 named, 89c5ba]"
+    # Other classes, other words; the same ones twice are not counted twice.
+    assert with_base_classes(bank, ["n1 a", "n3 c"], "toy").split[:15] == "train[2 named, "
+    assert with_base_classes(bank, ["n1 a", "n3 c"], "toy").split != few.split
+    assert with_base_classes(bank, ["n3 c", "n2", "n2 b"], "toy").split == few.split
     assert few.fingerprint != bank.fingerprint
     assert few.mean == bank.mean
     # What came out of disk with a fingerprint of its own has another now.

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from fewshot.episodes.episodes import Episodes
 from fewshot.errors import FewshotError
 from fewshot.losses.metrix import Metrix, mixed_cosines
 from fewshot.losses.pairs import PairLoss
@@ -11,6 +12,20 @@ from fewshot.losses.pairs import PairLoss
 from .conftest import episodes_of, no_logits, pooled
 
 MIXES = pytest.mark.parametrize("mixes", ["positive_negative", "anchor_negative"])
+
+
+def test_a_test_draws_no_mixtures():
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(3).repeat_interleave(2)[None]
+    episodes = Episodes(
+        torch.randn(1, 6, 4, generator=generator), labels, torch.randn(1, 6, 4, generator=generator), labels,
+        torch.arange(3)[None],
+    )  # fmt: skip
+    logits = torch.zeros(1, 6, 3)
+    loss = Metrix().eval()
+    state = torch.get_rng_state()
+    assert torch.equal(loss(episodes, logits).total, loss.clean(episodes, logits).total)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def mixtures(z, y, a, share, mixes):

@@ -118,6 +118,17 @@ class MAML(GradientLearner):
             check_split(self.split, protocol.shots)
 
     def check_training(self, compiled: bool, precision: str) -> None:
+        inner = self.loss if self.inner_loss is None else self.inner_loss
+        if self.steps and not self.adapts_backbone and getattr(inner, "counts_pairs", False):
+            parts = sorted({name.partition(".")[0] for name in self.adapted})
+            raise FewshotError(
+                f"a loss over pairs of features has no gradient by {', '.join(parts)}, which is adapted here; use loss=cross_entropy, "
+                f"or learner=maml"
+            )
+        if self.tasks == "vmap" and self._one_by_one():
+            raise FewshotError(
+                "learner.tasks=vmap cannot take a loss over pairs, of which each task has its own; use learner.tasks=loop"
+            )
         if self.steps:
             self._check_split_suits_head()
             check_inner_gradients(
@@ -241,7 +252,14 @@ class MAML(GradientLearner):
 
     # Several tasks.
 
+    def _one_by_one(self) -> bool:
+        """Whether a loss looks at which pairs there are, which differ from task to task."""
+        losses = [loss for loss in (self.loss, self.inner_loss) if loss is not None]
+        return any(getattr(part, "counts_pairs", False) for loss in losses for part in loss.modules())
+
     def _vectorises(self, episodes: Episodes) -> bool:
+        if self._one_by_one():
+            return False
         if self.tasks == "auto":
             return episodes.device.type == "cuda" or not self.adapts_backbone
         return self.tasks == "vmap"
