@@ -72,7 +72,7 @@ def serve_fewshot(bank: Bank, protocol: Protocol, steps: int, precision: str) ->
     channels, _, side = bank.items.shape[1:]
     learner = MetricLearner(Conv4(channels, image_size=side), PrototypeHead(), CrossEntropy())
     endless = Protocol(protocol.way, protocol.shot, protocol.query, episodes=10**7)
-    trainer = Trainer(precision=precision)
+    trainer = Trainer(precision=precision, threads=torch.get_num_threads())
     meta_train(learner, bank, endless, schedule=schedule, trainer=trainer, show_progress=False)
 
 
