@@ -43,9 +43,8 @@ def folder_of(name: str, options: argparse.Namespace) -> str:
     return f"{name}-{hashlib.sha256(repr(others).encode()).hexdigest()[:8]}" if others else name
 
 
-def make(name: str, table: dict, options: argparse.Namespace) -> None:
+def make(table: dict, folder: Path, options: argparse.Namespace) -> None:
     """Run what the table asks for and is not there."""
-    folder = options.output / folder_of(name, options)
     where = [f"output={folder}", f"leaderboard={folder / 'leaderboard.csv'}", "skip_existing=true"]
     first, *others = table["tests"]
     for training, overrides in table["trainings"].items():
@@ -113,10 +112,10 @@ def main() -> None:
     strange = set(options.only or ()) - set(table["trainings"])
     if strange:
         raise SystemExit(f"--only {min(strange)}: not in {options.table}; expected {', '.join(table['trainings'])}")
-    make(options.table, table, options)
+    folder = options.output / folder_of(options.table, options)
+    make(table, folder, options)
     if options.dry_run:
         return
-    folder = options.output / folder_of(options.table, options)
     try:
         lines = lines_of(Leaderboard(folder / "leaderboard.csv").rows, table)
     except FewshotError as error:

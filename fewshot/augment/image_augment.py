@@ -140,7 +140,7 @@ def _coloured(images: Tensor, *numbers: Tensor, names: Sequence[str]) -> Tensor:
     """Colours changed by a factor each, in those images that a last tensor names."""
     chosen = numbers[len(names) :]
     before = images.clone() if chosen else images
-    for name, factor in zip(names, numbers, strict=False):
+    for name, factor in zip(names, numbers[: len(names)], strict=True):
         images = colour.CHANGES[name](images, factor)
     return torch.where(chosen[0].view(-1, 1, 1, 1), images, before) if chosen else images
 

@@ -103,6 +103,9 @@ class MAML(GradientLearner):
         self.split, self.clip, self.tasks, self.tasks_per_chunk = split, clip, tasks, tasks_per_chunk
         self.multi_step = multi_step
         self.inner_loss = inner_loss
+        # A loss over pairs looks at which there are, and they differ from task to task.
+        losses = [loss for loss in (self.loss, inner_loss) if loss is not None]
+        self._one_by_one = any(getattr(part, "counts_pairs", False) for loss in losses for part in loss.modules())
         if test_steps:
             self._check_split_suits_head()
         named = dict(learner.named_parameters())
@@ -125,7 +128,7 @@ class MAML(GradientLearner):
                 f"a loss over pairs of features has no gradient by {', '.join(parts)}, which is adapted here; use loss=cross_entropy, "
                 f"or learner=maml"
             )
-        if self.tasks == "vmap" and self._one_by_one():
+        if self.tasks == "vmap" and self._one_by_one:
             raise FewshotError(
                 "learner.tasks=vmap cannot take a loss over pairs, of which each task has its own; use learner.tasks=loop"
             )
@@ -252,13 +255,8 @@ class MAML(GradientLearner):
 
     # Several tasks.
 
-    def _one_by_one(self) -> bool:
-        """Whether a loss looks at which pairs there are, which differ from task to task."""
-        losses = [loss for loss in (self.loss, self.inner_loss) if loss is not None]
-        return any(getattr(part, "counts_pairs", False) for loss in losses for part in loss.modules())
-
     def _vectorises(self, episodes: Episodes) -> bool:
-        if self._one_by_one():
+        if self._one_by_one:
             return False
         if self.tasks == "auto":
             return episodes.device.type == "cuda" or not self.adapts_backbone
