@@ -42,13 +42,9 @@ def open_training_banks(
         console: hears what is prepared.
         held_out: share of each base class's images that are not trained on.
     """
-    split, unlabelled = str(data.get("train", "train")), isinstance(protocols["train"], ViewProtocol)
-    banks = {"train": _open(dataset, split, console)}
-    base_classes = plain(data.get("base_classes"), "data.base_classes")
-    if base_classes is not None:
-        banks["train"] = with_base_classes(banks["train"], base_classes, dataset.name)
-    if held_out:
-        banks["train"], banks["held_out"] = hold_out(banks["train"], held_out)
+    split, unlabelled = _trained_split(data), isinstance(protocols["train"], ViewProtocol)
+    train, held = _open_base(dataset, data, held_out, console)
+    banks = {"train": train} if held is None else {"train": train, "held_out": held}
     if unlabelled:
         ViewSampler(banks["train"], protocols["train"])
     elif not classifies:
@@ -86,13 +82,9 @@ def open_base_banks(
         FewshotError: the images are not those that the checkpoint was trained on.
     """
     trained = facts.get("config", {}).get("data", {})
-    split = str(trained.get("train") or "train")
-    if split not in dataset.splits:
+    if _trained_split(trained) not in dataset.splits:
         raise FewshotError(f"{what} needs the base classes, and {dataset.name} has none")
-    whole = _open(dataset, split, console)
-    if trained.get("base_classes") is not None:
-        whole = with_base_classes(whole, trained["base_classes"], dataset.name)
-    kept, held = hold_out(whole, held_out) if held_out else (whole, None)
+    kept, held = _open_base(dataset, trained, held_out, console)
     expected, found = facts.get("train_data"), train_data(kept, held_out)
     known = facts.get("held_out", {}).get("fingerprint")
     if expected != found or (held is not None and known != held.fingerprint):
@@ -201,6 +193,19 @@ def _chosen(entry: object, trained: DataSet) -> DataSet:
     if name != "folder" and not isinstance(trained, ImageFolder):
         shared["root"] = str(trained.root)
     return open_dataset(name, **(shared | options))
+
+
+def _trained_split(data: Mapping) -> str:
+    return str(data.get("train", "train"))
+
+
+def _open_base(dataset: DataSet, data: Mapping, held_out: float, console: Console) -> tuple[Bank, Bank | None]:
+    """The images that a configuration of data trains on, and those of the same classes that are held out."""
+    bank = _open(dataset, _trained_split(data), console)
+    base_classes = plain(data.get("base_classes"), "data.base_classes")
+    if base_classes is not None:
+        bank = with_base_classes(bank, base_classes, dataset.name)
+    return hold_out(bank, held_out) if held_out else (bank, None)
 
 
 def _open(dataset: DataSet, split: str, console: Console) -> Bank:

@@ -123,6 +123,7 @@ BAD = [
     (["leaderboard=/proc/l.csv"], "cannot write /proc/l.csv"),
     (["heads=x"], "heads"),
     (["head=nothing"], "head=nothing is no choice; expected one of"),
+    (["augment=null"], "null is no choice of a group; fewshot --help lists the choices"),
     (["head.temprature=2"], "unknown key head.temprature; did you mean head.temperature"),
     (["episodes.test.way=five"], "way='five'"),
     (["episodes.test.way=50"], "way=50, but folder/"),
