@@ -21,6 +21,7 @@ _PUBLIC = {
     "ResNet18": "fewshot.backbones.resnet18",
     "WideResNet": "fewshot.backbones.wide_resnet",
     "open_head": "fewshot.heads.catalog",
+    "check_head": "fewshot.heads.contract",
     "PrototypeHead": "fewshot.heads.prototype",
     "MatchingHead": "fewshot.heads.matching",
     "RelationHead": "fewshot.heads.relation",

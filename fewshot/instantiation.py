@@ -13,6 +13,9 @@ from omegaconf import DictConfig
 
 from fewshot.errors import FewshotError
 
+if typing.TYPE_CHECKING:
+    from torch import nn
+
 
 def accepted(node: DictConfig, offered: dict[str, Any]) -> dict[str, Any]:
     """Those of the offered arguments that the `_target_` of a node takes and the node does not set itself."""
@@ -68,6 +71,17 @@ def make(node: DictConfig, where: str, **extra: Any) -> Any:
             raise cause from error
         detail = cause if cause is not None else str(error).splitlines()[0]
         raise FewshotError(f"{where}: cannot make {node._target_}: {detail}") from error
+
+
+def make_module(node: DictConfig, where: str, **extra: Any) -> "nn.Module":
+    """`make` for what must be a `torch.nn.Module`."""
+    # What makes data sets alone need not wait for torch.
+    from torch import nn
+
+    made = make(node, where, **extra)
+    if not isinstance(made, nn.Module):
+        raise FewshotError(f"{where}: {node._target_} made a {type(made).__name__}; expected a torch.nn.Module")
+    return made
 
 
 def fitting(value: Any, hint: Any, where: str) -> Any:

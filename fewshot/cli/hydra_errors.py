@@ -2,10 +2,11 @@
 
 import difflib
 import re
+import sys
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -26,24 +27,34 @@ _EXTRAS = {"hydra/launcher": {"joblib": "sweeps", "submitit_slurm": "slurm", "su
 
 def explain(error: Exception) -> str:
     """What was given, what was expected, and nothing about Hydra's internals."""
+    if isinstance(error, OverrideParseException):
+        return f"{error.override!r} is no override; expected key=value, in quotes where it has brackets or spaces"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = " ".join(line for line in lines if not line.startswith(_ADVICE))
     if match := re.search(r"Could not override '([^']+)'", text):
         return f"unknown key {match[1]}{_suggestion(match[1])}; fewshot --help lists keys and choices"
-    if match := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
-        choices = text.partition(f"Available options in '{match[1]}':")[2].split()
-        if match[2] in _EXTRAS.get(match[1], ()):
-            return f"{match[1]}={match[2]} is not installed; pip install 'fewshot[{_EXTRAS[match[1]][match[2]]}]'"
-        expected = f"; expected one of {', '.join(choices)}" if choices else "; fewshot --help lists the choices"
-        return f"{match[1]}={match[2]} is no choice{expected}"
+    # Groups of Hydra's own have two parts, and an experiment's name may have two.
+    if match := re.search(r"Could not find '(hydra/[^'/]+|[^'/]+)/([^']+)'", text):
+        group, name = match.groups()
+        if name in _EXTRAS.get(group, ()):
+            return f"{group}={name} is not installed; pip install 'fewshot[{_EXTRAS[group][name]}]'"
+        choices = text.partition(f"Available options in '{group}':")[2].split()
+        choices += [f"{path.parent.name}/{path.stem}" for path in sorted((conf_folder() / group).glob("*/*.yaml"))]
+        if close := difflib.get_close_matches(name, choices, n=1, cutoff=0.75):
+            return f"{group}={name} is no choice; did you mean {close[0]}?"
+        expected = f"expected one of {', '.join(choices)}" if choices else "fewshot --help lists the choices"
+        return f"{group}={name} is no choice; {expected}"
     return f"{text}; fewshot --help lists keys and choices"
 
 
 def _suggestion(key: str) -> str:
     GlobalHydra.instance().clear()
+    # What was chosen beside has keys of its own.
+    chosen = [text for text in sys.argv[1:] if re.fullmatch(r"\w+=[\w/]+", text)]
+    chosen = [text for text in chosen if (conf_folder() / text.replace("=", "/")).with_suffix(".yaml").is_file()]
     try:
         with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-            known = list(_keys(compose("config")))
+            known = list(_keys(compose("config", chosen)))
     except (HydraException, OmegaConfBaseException):
         return ""
     if key in known:
@@ -57,6 +68,8 @@ def _suggestion(key: str) -> str:
 
 def _keys(node: DictConfig, prefix: str = ""):
     for key in node:
+        if str(key).startswith("_"):
+            continue
         yield f"{prefix}{key}"
         child = node._get_node(key)
         if isinstance(child, DictConfig):

@@ -10,7 +10,9 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError
 
+from fewshot import __version__
 from fewshot.cli.checkpoint_keys import with_keys_of_checkpoint
 from fewshot.cli.hydra_errors import explain
 from fewshot.cli.one_line_errors import one_line_errors
@@ -24,6 +26,10 @@ def main() -> None:
     # Hydra would print several lines of its own and hide the cause; here errors become one line.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     SweepFolder.last = None
+    if "--version" in sys.argv[1:]:
+        # Hydra would say its own.
+        print(f"fewshot {__version__}")
+        return
     sys.argv[1:] = with_keys_of_checkpoint(sys.argv[1:])
     with one_line_errors("fewshot", "interrupted; the same command with resume=true goes on from the last checkpoint"):
         app = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(_task)
@@ -37,6 +43,9 @@ def main() -> None:
             raise FewshotError(
                 "null is no choice of a group; fewshot --help lists the choices, such as augment=none"
             ) from error
+        except MarkedYAMLError as error:
+            place = str(error.problem_mark or error.context_mark).strip()
+            raise FewshotError(f"not YAML: {error.problem} {place}") from error
         except BrokenProcessPool:
             # joblib ends all jobs with the one whose process was killed.
             print("a job's process was killed, which ended the sweep; the same command with skip_existing=true goes on")

@@ -15,7 +15,7 @@ from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.views import ViewProtocol
 from fewshot.errors import FewshotError
 from fewshot.heads.catalog import make_head, told
-from fewshot.instantiation import accepted, make
+from fewshot.instantiation import accepted, make, make_module
 from fewshot.learners.learner import Learner
 from fewshot.poolings.pooled import Pooled, stage_shapes
 
@@ -78,17 +78,17 @@ def make_learner(config: DictConfig, bank: Bank, classes: int | None = None) -> 
     """
     torch.manual_seed(config.seed)
     _, channels, height, _ = bank.items.shape
-    backbone = make(config.backbone, "backbone", channels=channels, image_size=height)
+    backbone = make_module(config.backbone, "backbone", channels=channels, image_size=height)
     if config.get("pooling"):
         shapes = stage_shapes(backbone, channels, height)
-        backbone = Pooled(backbone, make(config.pooling, "pooling", stage_shapes=shapes))
+        backbone = Pooled(backbone, make_module(config.pooling, "pooling", stage_shapes=shapes))
     known = told(backbone, classes, bank)
     parts: dict[str, object] = {"backbone": backbone}
     known["way"] = make_protocol(config, "train").way
     for name in parts_of_learner(config):
         node = config[name]
         maker = {"loss": make_loss, "head": make_head}.get(name)
-        parts[name] = maker(node, known) if maker else make(node, name, **accepted(node, known))
+        parts[name] = maker(node, known) if maker else make_module(node, name, **accepted(node, known))
     parts |= accepted(config.learner, {"mean": bank.mean, "std": bank.std})
     if makes_new_tasks(config):
         parts["task_augmentation"] = _make_task_augmentation(config, bank)
@@ -125,7 +125,7 @@ def _make_task_augmentation(config: DictConfig, bank: Bank) -> nn.Module:
         name = str(inner._target_).rpartition(".")[2]
         raise FewshotError(f"task_augmentation: {name} takes none; use learner=metric or maml, or leave it out")
     known = {"std": bank.std, "training_episodes": make_protocol(config, "train").episodes}
-    return make(node, "task_augmentation", **accepted(node, known))
+    return make_module(node, "task_augmentation", **accepted(node, known))
 
 
 def _compose(node: DictConfig, where: str, parts: dict[str, object], known: dict) -> object:
@@ -152,7 +152,7 @@ def _named_loss(given: object, where: str, known: dict) -> nn.Module:
 def make_loss(node: DictConfig, known: dict) -> nn.Module:
     """The loss of a node; `terms` names others of `conf/loss/`, each with a weight or with options and a `weight`."""
     if "terms" not in node:
-        return make(node, "loss", **accepted(node, known))
+        return make_module(node, "loss", **accepted(node, known))
     terms, weights = {}, {}
     given = plain(node.terms, "loss.terms") or {}
     if not isinstance(given, dict):

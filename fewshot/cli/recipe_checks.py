@@ -1,16 +1,22 @@
 """What must hold before a run begins to train."""
 
+import math
+from collections.abc import Iterable
+
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from fewshot.augment.pixels import Augment
 from fewshot.cli.recipe import makes_new_tasks
 from fewshot.cli.recipe_text import describe
+from fewshot.cli.typed import plain
 from fewshot.data.bank import Bank
 from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.views import ViewProtocol
 from fewshot.errors import FewshotError
+from fewshot.heads.contract import check_head
+from fewshot.learners.feature_learner import FeatureLearner
 from fewshot.learners.learner import Learner
 from fewshot.losses.cross_entropy import CrossEntropy
 from fewshot.losses.mean_squared_error import MeanSquaredError
@@ -21,6 +27,30 @@ def check_seed(seed: object) -> None:
     """Raise a FewshotError unless `seed` can seed a run."""
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise FewshotError(f"seed={seed!r}; expected a whole number of at least 0, below 2^63")
+
+
+def check_finite(config: DictConfig) -> None:
+    """Raise a FewshotError if any number of a configuration is infinite or none."""
+
+    def look(value: object, where: str) -> None:
+        if isinstance(value, dict | list):
+            parts = value.items() if isinstance(value, dict) else enumerate(value)
+            for key, part in parts:
+                look(part, f"{where}.{key}" if where else str(key))
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise FewshotError(f"{where}={value}; expected a finite number")
+
+    look(OmegaConf.to_container(config, resolve=False), "")
+
+
+def check_parts(config: DictConfig) -> None:
+    """Raise a FewshotError if what was chosen of a group does not say what it makes."""
+    for name in ("backbone", "head", "loss", "classifier", "learner", "augment", "optimizer", "schedule"):
+        node = config.get(name)
+        if name in config and not (OmegaConf.is_dict(node) and "_target_" in node):
+            raise FewshotError(
+                f"{name}={plain(node)!r} has no _target_; its file names the class as `_target_: module.Class`"
+            )
 
 
 def check_views(protocol: Protocol, augment: Augment, bank: Bank, classifies: bool) -> None:
@@ -91,6 +121,26 @@ def check_frozen(config: DictConfig, learner: Learner, pretraining: str) -> None
         raise FewshotError(
             "training.frozen_backbone=true embeds each image once, and new tasks are made of images; leave out task_augmentation"
         )
+
+
+def check_own_heads(learner: Learner, others: Iterable[nn.Module | None], bank: Bank, protocol: Protocol) -> None:
+    """Raise a FewshotError if a head that is not of this package does not score tasks as evaluation expects.
+
+    Args:
+        learner: has a head of its own, or not.
+        others: further heads of its features.
+        bank: of the test.
+        protocol: of the test.
+    """
+    if not isinstance(learner, FeatureLearner):
+        return
+    known = None if bank.class_attributes is None else bank.class_attributes.shape[1]
+    for head in dict.fromkeys([learner.head, *(head for head in others if head is not None)]):
+        innermost = getattr(head, "head", head)
+        # A fit to the base classes comes later, and those of this package have tests.
+        if not type(innermost).__module__.startswith("fewshot.") and not getattr(head, "fits_base", False):
+            size, shot = learner.backbone.feature_size, max(protocol.shots)
+            check_head(head, size, way=protocol.way, shot=shot, attribute_size=known)
 
 
 def check_trained(head: nn.Module, text: str) -> None:

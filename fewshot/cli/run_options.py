@@ -65,6 +65,8 @@ def read_options(config: DictConfig) -> Options:
     Raises:
         FewshotError: one that cannot be used.
     """
+    recipe_checks.check_finite(config)
+    recipe_checks.check_parts(config)
     recipe_checks.check_seed(config.seed)
     check_skips(config)
     if not isinstance(config.get("diagnostics", False), bool):

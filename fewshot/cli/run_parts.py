@@ -130,6 +130,8 @@ def assemble(
     planned = []
     if config.mode not in ("tune", "generalised"):
         planned = planned_tests(config, learner, tests, protocols["test"], classes)
+    others = [test.head for test in planned]
+    recipe_checks.check_own_heads(learner, others, next(iter(tests.values())), protocols["test"])
     needs_base = _needs_base(config, learner, planned)
     base = (banks.get("train"), held_out_images)
     if needs_base and not trains:

@@ -10,7 +10,7 @@ from fewshot.data.bank import Bank
 from fewshot.errors import FewshotError
 from fewshot.heads.feature_transform import FeatureTransform, Prepared
 from fewshot.heads.nearest_centroid import NearestCentroidHead
-from fewshot.instantiation import accepted, make
+from fewshot.instantiation import accepted, make_module
 
 
 def open_head(name: str, /, backbone: nn.Module, bank: Bank | None = None, **options: Any) -> nn.Module:
@@ -32,7 +32,7 @@ def make_head(node: DictConfig, known: dict) -> nn.Module:
     """The head of a node; its key `features` names what is done to features first."""
     features = node.get("features")
     node = OmegaConf.masked_copy(node, [key for key in node if key != "features"])
-    head = make(node, "head", **accepted(node, known))
+    head = make_module(node, "head", **accepted(node, known))
     if features is None:
         return head
     if isinstance(head, NearestCentroidHead):

@@ -72,6 +72,8 @@ class HybridConsistencyLearner(ClassifierLearner):
         for name, value in (("temperature", temperature), ("beta", beta)):
             if not value > 0:
                 raise FewshotError(f"learner.{name}={value}; expected more than 0")
+        if not callable(strong):
+            raise FewshotError("learner.strong=null; expected an augmentation, chosen by augment@learner.strong=NAME")
         deepest = getattr(backbone, "levels", 0)
         if levels is None:
             levels = max(0, deepest - 1)

@@ -1,6 +1,7 @@
 """The command `fewshot`, as a user types it, on a small folder of images."""
 
 import json
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -123,6 +124,16 @@ BAD = [
     (["leaderboard=/proc/l.csv"], "cannot write /proc/l.csv"),
     (["heads=x"], "heads"),
     (["head=nothing"], "head=nothing is no choice; expected one of"),
+    (["head=prototyp"], "head=prototyp is no choice; did you mean prototype?"),
+    (["experiment=nothing"], "expected one of debug, cifar_fs/ridge_conv4"),
+    (["experiment=omniglot/maml_5w"], "experiment=omniglot/maml_5w is no choice; did you mean omniglot/maml_5w"),
+    (["3"], "'3' is no override; expected key=value"),
+    (["head=[1"], "'head=[1' is no override; expected key=value"),
+    (["head=ridge", "head.regularisation=inf"], "head.regularisation=inf; expected a finite number"),
+    (["heads=[{head: tim, temperature: nan}]"], "heads.0.temperature=nan; expected a finite number"),
+    (["head=tim", "head.temprature=2"], "unknown key head.temprature; did you mean head.temperature"),
+    (["task_augmentation=mlti", "task_augmentation.leves=2"], "did you mean task_augmentation.levels"),
+    (["head._target_=len"], "head"),
     (["augment=null"], "null is no choice of a group; fewshot --help lists the choices"),
     (["head.temprature=2"], "unknown key head.temprature; did you mean head.temperature"),
     (["episodes.test.way=five"], "way='five'"),
@@ -182,6 +193,46 @@ def test_weights_of_another_network_are_refused(fewshot, tmp_path, capfd):
     weights = only_run(tmp_path) / "best.safetensors"
     assert fewshot("mode=test", f"checkpoint={weights}", "backbone.width=16", without=TRAIN_ONLY) == 2
     assert "does not fit this learner" in capfd.readouterr().err
+
+
+OWN = """
+import torch
+
+class Swapped(torch.nn.Module):
+    def forward(self, episodes):
+        return torch.zeros(len(episodes), episodes.way, episodes.query.shape[1])
+
+class Plain:
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("_target_: own_heads.Swapped", "Swapped returns scores of shape [2, 5, 15] for 2 tasks"),
+        ("_target_: own_heads.Plain", "own_heads.Plain made a Plain; expected a torch.nn.Module"),
+        ("_target_: own_heads.Missing", "cannot make own_heads.Missing"),
+        ("_target_: [own_heads", "not YAML"),
+        ("- a list", "head=['a list'] has no _target_"),
+        ("", "head={} has no _target_"),
+    ],
+)
+def test_a_head_of_ones_own_that_cannot_be_used_is_one_line(fewshot, tmp_path, monkeypatch, capfd, content, words):
+    (tmp_path / "own_heads.py").write_text(OWN)
+    (tmp_path / "conf" / "head").mkdir(parents=True)
+    (tmp_path / "conf" / "head" / "own.yaml").write_text(content + "\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert fewshot("head=own", flags=("--config-dir", "conf")) == 2
+    err = capfd.readouterr().err
+    assert words in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_version_is_that_of_the_package(fewshot, capsys):
+    assert fewshot(flags=("--version",)) == 0
+    assert capsys.readouterr().out == f"fewshot {version('fewshot')}\n"
 
 
 def test_a_folder_of_ones_own_configuration_and_code_is_enough_for_a_new_head(fewshot, tmp_path, monkeypatch):
