@@ -19,6 +19,7 @@ from fewshot.backbones.folding import fold_batchnorm
 from fewshot.device import keep_freed_memory
 
 sys.path.insert(0, str(Path(__file__).parent))
+from command import count, run
 from processes import compete, serve
 from rounds import report
 
@@ -72,8 +73,8 @@ def work_of(way: dict, size: int) -> Callable[[], int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", type=int, default=84)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--size", type=count, default=84)
+    parser.add_argument("--rounds", type=count, default=5)
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
@@ -89,4 +90,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -26,6 +26,7 @@ from fewshot.learners.metric_learner import MetricLearner
 from fewshot.losses.cross_entropy import CrossEntropy
 
 sys.path.insert(0, str(Path(__file__).parent))
+from command import count, run
 from peers import easyfsl_sampler, learn2learn_tasks
 from rounds import interleaved, report
 
@@ -48,10 +49,10 @@ class Numbers(Dataset):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--features", type=int, default=512, help="numbers of an item")
-    parser.add_argument("--batch", type=int, default=64, help="tasks that we draw at a time")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--features", type=count, default=512, help="numbers of an item")
+    parser.add_argument("--batch", type=count, default=64, help="tasks that we draw at a time")
+    parser.add_argument("--rounds", type=count, default=5)
+    parser.add_argument("--threads", type=count, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     keep_freed_memory()
@@ -119,4 +120,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

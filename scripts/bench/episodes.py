@@ -26,6 +26,7 @@ from fewshot.device import keep_freed_memory
 from fewshot.instantiation import make
 
 sys.path.insert(0, str(Path(__file__).parent))
+from command import add_folders, count, run
 from peers import InMemory, easyfsl_sampler, learn2learn_tasks
 from processes import compete, serve
 from rounds import report
@@ -100,14 +101,13 @@ def turns_of(way: dict, arguments: argparse.Namespace) -> Callable[[], int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shot", type=int, default=5)
+    parser.add_argument("--shot", type=count, default=5)
     parser.add_argument(
-        "--episodes", type=int, default=40, help="of a turn of easyfsl; the others have 5 or 20 times as many"
+        "--episodes", type=count, default=40, help="of a turn of easyfsl; the others have 5 or 20 times as many"
     )
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--root", default="data/raw")
-    parser.add_argument("--prepared", default="data/prepared")
+    parser.add_argument("--rounds", type=count, default=5)
+    parser.add_argument("--threads", type=count, default=torch.get_num_threads())
+    add_folders(parser)
     parser.add_argument("--specs", help=argparse.SUPPRESS)
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -125,4 +125,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -37,6 +37,7 @@ from fewshot.learners.metric_learner import MetricLearner
 from fewshot.losses.cross_entropy import CrossEntropy
 
 sys.path.insert(0, str(Path(__file__).parent))
+from command import add_folders, count, run
 from rounds import interleaved, ratios
 
 LR = 0.5
@@ -158,17 +159,16 @@ def memory(name: str, arguments: argparse.Namespace, steps: int, tasks: int) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--query", type=int, default=15, help="of each class")
-    parser.add_argument("--steps", type=int, nargs="+", default=[1, 5], help="of the inner loop")
-    parser.add_argument("--tasks", type=int, nargs="+", default=[4, 16, 32], help="of a meta-step")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--query", type=count, default=15, help="of each class")
+    parser.add_argument("--steps", type=count, nargs="+", default=[1, 5], help="of the inner loop")
+    parser.add_argument("--tasks", type=count, nargs="+", default=[4, 16, 32], help="of a meta-step")
+    parser.add_argument("--rounds", type=count, default=5)
+    parser.add_argument("--threads", type=count, default=1)
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
     parser.add_argument("--first-order", action="store_true")
     parser.add_argument("--their-channels-last", action="store_true", help="give learn2learn that layout too")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--root", default="data/raw")
-    parser.add_argument("--prepared", default="data/prepared")
+    add_folders(parser)
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -218,4 +218,4 @@ def _finished(side: Side, bank: Bank) -> Callable[[], int]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

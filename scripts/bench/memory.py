@@ -16,6 +16,9 @@ import threading
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))
+from command import count, run
+
 
 def resident(pid: int) -> tuple[float, float]:
     """Megabytes of the process's own memory, and of files that are mapped."""
@@ -25,8 +28,8 @@ def resident(pid: int) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--episodes", type=int, default=20000)
-    parser.add_argument("--every", type=int, default=2000, help="episodes between two lines")
+    parser.add_argument("--episodes", type=count, default=20000)
+    parser.add_argument("--every", type=count, default=2000, help="episodes between two lines")
     parser.add_argument("--options", nargs="*", default=["backbone.width=8", "episodes.train.query=1"])
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -59,4 +62,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

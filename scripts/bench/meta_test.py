@@ -27,6 +27,7 @@ from fewshot.learners.metric_learner import MetricLearner
 from fewshot.losses.cross_entropy import CrossEntropy
 
 sys.path.insert(0, str(Path(__file__).parent))
+from command import add_folders, count, run
 from peers import InMemory, easyfsl_sampler
 from processes import compete, serve
 from rounds import report
@@ -69,16 +70,17 @@ def turns_of(way: dict, arguments: argparse.Namespace) -> Callable[[], int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--theirs", type=int, default=8, help="tasks of easyfsl a turn")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--root", default="data/raw")
-    parser.add_argument("--prepared", default="data/prepared")
+    parser.add_argument("--theirs", type=count, default=8, help="tasks of easyfsl a turn")
+    parser.add_argument("--rounds", type=count, default=5)
+    parser.add_argument("--threads", type=count, default=torch.get_num_threads())
+    add_folders(parser)
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
         serve(turns_of(json.loads(arguments.serve), arguments))
         return
+    # What is missing is said before any side starts.
+    test_bank(arguments)
     print(
         f"mini-ImageNet, {PROTOCOL}, Conv-4, torch {torch.__version__}, {arguments.threads} threads, "
         f"{arguments.rounds} interleaved rounds\n"
@@ -90,4 +92,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

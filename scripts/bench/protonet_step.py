@@ -31,6 +31,7 @@ from fewshot.training.fabric import Trainer
 from fewshot.training.meta_train import meta_train
 
 sys.path.insert(0, str(Path(__file__).parent))
+from command import add_folders, count, run
 from peers import InMemory, easyfsl_sampler, learn2learn_tasks
 from processes import compete, serve, wait_for_turn
 from rounds import report
@@ -51,10 +52,13 @@ def bank_of(arguments: argparse.Namespace) -> Bank:
     try:
         return open_dataset(arguments.data, root=arguments.root, prepared=arguments.prepared).bank("train")
     except FewshotError as error:
-        print(f"{error}; random images instead", file=sys.stderr)
+        if arguments.data not in ("mini_imagenet", "omniglot"):
+            raise
+        if not arguments.serve:
+            print(f"{error}; random images instead", file=sys.stderr)
         shape = (1, 28, 28) if arguments.data == "omniglot" else (3, 84, 84)
         items = torch.randint(0, 256, (64 * 100, *shape), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-        return Bank(items, torch.arange(64).repeat_interleave(100), [str(i) for i in range(64)])
+        return Bank(items, torch.arange(64).repeat_interleave(100), [str(i) for i in range(64)], name="random images")
 
 
 def serve_fewshot(bank: Bank, protocol: Protocol, steps: int, precision: str) -> None:
@@ -214,14 +218,13 @@ def serve_side(way: dict, arguments: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="mini_imagenet")
-    parser.add_argument("--way", type=int, default=5)
-    parser.add_argument("--shot", type=int, default=5)
-    parser.add_argument("--query", type=int, default=15, help="of each class")
-    parser.add_argument("--steps", type=int, default=3, help="of a turn")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--root", default="data/raw")
-    parser.add_argument("--prepared", default="data/prepared")
+    parser.add_argument("--way", type=count, default=5)
+    parser.add_argument("--shot", type=count, default=5)
+    parser.add_argument("--query", type=count, default=15, help="of each class")
+    parser.add_argument("--steps", type=count, default=3, help="of a turn")
+    parser.add_argument("--rounds", type=count, default=5)
+    parser.add_argument("--threads", type=count, default=torch.get_num_threads())
+    add_folders(parser)
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
@@ -229,7 +232,7 @@ def main() -> None:
         return
     torch.set_num_threads(arguments.threads)
     print(
-        f"Prototypical Networks, Conv-4, {arguments.data}, {arguments.way}-way {arguments.shot}-shot {arguments.query}-query, "
+        f"Prototypical Networks, Conv-4, {bank_of(arguments).name}, {arguments.way}-way {arguments.shot}-shot {arguments.query}-query, "
         f"{device_name(torch.device('cuda' if torch.cuda.is_available() else 'cpu'))}, torch {torch.__version__}, "
         f"{arguments.threads} threads, {arguments.rounds} interleaved rounds\n"
     )
@@ -241,4 +244,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -22,6 +22,9 @@ import matplotlib.pyplot as plt
 from fewshot.device import cpu_cores
 from fewshot.files import replacing, write_text
 
+sys.path.insert(0, str(Path(__file__).parent))
+from command import run
+
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "benchmarks.md"
 COMMANDS = {
@@ -130,6 +133,10 @@ def main() -> None:
     strange = set(arguments.names) - set(COMMANDS)
     if strange:
         raise SystemExit(f"there is no benchmark {min(strange)}; expected one of {', '.join(COMMANDS)}")
+    if not arguments.page.is_file():
+        raise SystemExit(
+            f"there is no page {arguments.page}; expected one with places such as <!-- bench draws --> and <!-- end -->"
+        )
     for name in () if arguments.picture else arguments.names or COMMANDS:
         print(f"{name} ...", flush=True)
         page, text = arguments.page.read_text(encoding="utf-8"), ran(name)
@@ -142,4 +149,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

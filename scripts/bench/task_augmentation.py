@@ -27,6 +27,7 @@ from fewshot.task_augmentation.mlti import MLTI
 from fewshot.task_augmentation.task_mixup import TaskMixup
 
 sys.path.insert(0, str(Path(__file__).parent))
+from command import count, run
 from rounds import interleaved, report
 
 _STEPS = 1
@@ -72,7 +73,7 @@ def steps_of(learner: Learner, episodes: Episodes):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, default in (("size", 28), ("tasks", 4), ("shot", 1), ("query", 15), ("rounds", 5), ("threads", 1)):
-        parser.add_argument(f"--{name}", type=int, default=default)
+        parser.add_argument(f"--{name}", type=count, default=default)
     parser.add_argument("--maml", action="store_true")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
@@ -97,4 +98,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -27,6 +27,7 @@ from fewshot.heads.transductive.pt_map import PTMAPHead
 from fewshot.heads.transductive.tim import TIMHead
 
 sys.path.insert(0, str(Path(__file__).parent))
+from command import count, run
 from rounds import interleaved, report
 
 PAPERS = (
@@ -74,11 +75,11 @@ def agreement(mine: nn.Module, other: nn.Module, episodes: Episodes) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--tasks", type=int, default=256, help="of ours in a round")
-    parser.add_argument("--theirs", type=int, default=16, help="of easyfsl in a round")
-    parser.add_argument("--batch", type=int, default=64, help="tasks that our heads get at a time")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=count, default=5)
+    parser.add_argument("--tasks", type=count, default=256, help="of ours in a round")
+    parser.add_argument("--theirs", type=count, default=16, help="of easyfsl in a round")
+    parser.add_argument("--batch", type=count, default=64, help="tasks that our heads get at a time")
+    parser.add_argument("--threads", type=count, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     # As in every run of ours; it serves the other side as well.
@@ -138,4 +139,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

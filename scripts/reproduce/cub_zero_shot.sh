@@ -3,7 +3,7 @@
 # FOLDER OVERRIDE...`. INIT is what efficientnet_lite_weights.py writes; overrides choose the data, such as data.edition=2010. What is
 # there already is not made again.
 set -eu
-init=$1 out=$2
+init=${1:?give INIT, what efficientnet_lite_weights.py writes} out=${2:?give FOLDER, where results go}
 shift 2
 where="output=$out leaderboard=$out/leaderboard.csv trainer.threads=${THREADS:-1}"
 ls "$out"/zero-shot-????????/row.json >/dev/null 2>&1 ||

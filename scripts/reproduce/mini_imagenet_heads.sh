@@ -3,7 +3,7 @@
 # The options were selected on validation classes (docs/reproduction.md), for each shot its own.
 # `bash scripts/reproduce/mini_imagenet_heads.sh runs/NAME/best.safetensors [LEADERBOARD]`; SHOTS=1 runs one of the two.
 set -eu
-checkpoint=$1
+checkpoint=${1:?give the weights, as runs/NAME/best.safetensors}
 for shot in ${SHOTS:-1 5}; do
   if [ "$shot" = 1 ]; then
     laplacian=0.8; means=0.7; modes=0.3; alpha=0.8; sigma=0.005; balance=0.5; scale=10.0
