@@ -6,7 +6,7 @@
 Trains and tests by `fewshot` what `scripts/reproduce/tables.yaml` says, with further overrides behind (such as `trainer.threads=1` or fewer
 episodes), each training in turn. What the leaderboard of the table has already is not made again, and a training that was
 cut off goes on. Other overrides than `trainer.` have a folder of their own. Prints the table as Markdown and writes it beside the leaderboard;
---dry-run prints the commands alone, of tests of given weights as if each were trained anew.
+--dry-run prints the commands alone.
 """
 
 import argparse
@@ -20,11 +20,13 @@ import pandas as pd
 import yaml
 
 from fewshot import Leaderboard
+from fewshot.cli.one_line_errors import one_line_errors
 from fewshot.errors import FewshotError
 from fewshot.files import write_text
 from fewshot.leaderboard.published import beside, published
 from fewshot.training.training_run import BEST
 
+UNTRAINED = "backbone=pixels"
 TABLES = Path(__file__).parent / "reproduce" / "tables.yaml"
 
 
@@ -53,13 +55,16 @@ def make(table: dict, folder: Path, options: argparse.Namespace) -> None:
         asked = [*table["common"], *overrides, *options.overrides, f"name={training}", *where]
         run([*asked, *first, "resume=true"], options.dry_run)
         best = sorted(folder.glob(f"{training}-????????/{BEST}"), key=lambda path: path.stat().st_mtime)
+        if options.dry_run and not best and UNTRAINED not in asked:
+            # The eight letters are a hash of the training's configuration.
+            best = [folder / f"{training}-????????" / BEST]
         for test in [*others, *table.get("more", {}).get(training, ())]:
             if best:
                 tested = [f"name={training}", *options.test, *where]
                 run(["mode=test", f"checkpoint={best[-1]}", *test, *tested], options.dry_run)
             else:
-                # Nothing was trained, so there are no weights to test, or the commands are only shown.
-                run([*asked, *test], options.dry_run)
+                # Nothing was trained, so there are no weights to test.
+                run([*asked, *test, *options.test], options.dry_run)
 
 
 def lines_of(frame: pd.DataFrame, table: dict) -> list[str]:
@@ -101,25 +106,25 @@ def main() -> None:
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--dry-run", action="store_true", help="print the commands")
     options = parser.parse_intermixed_args()
-    tables = yaml.safe_load(options.tables.read_text(encoding="utf-8"))
+    try:
+        tables = yaml.safe_load(options.tables.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise FewshotError(f"--tables {options.tables}: {' '.join(str(error).split())}") from error
     if options.list or not options.table:
         for name, table in tables.items():
             print(f"{name}: {table['says']}\n    {len(table['trainings'])} x {len(table['tests'])}; {table['budget']}")
         return
     if options.table not in tables:
-        raise SystemExit(f"there is no table {options.table}; expected one of {', '.join(tables)}")
+        raise FewshotError(f"there is no table {options.table}; expected one of {', '.join(tables)}")
     table = tables[options.table]
     strange = set(options.only or ()) - set(table["trainings"])
     if strange:
-        raise SystemExit(f"--only {min(strange)}: not in {options.table}; expected {', '.join(table['trainings'])}")
+        raise FewshotError(f"--only {min(strange)}: not in {options.table}; expected {', '.join(table['trainings'])}")
     folder = options.output / folder_of(options.table, options)
     make(table, folder, options)
     if options.dry_run:
         return
-    try:
-        lines = lines_of(Leaderboard(folder / "leaderboard.csv").rows, table)
-    except FewshotError as error:
-        raise SystemExit(str(error)) from error
+    lines = lines_of(Leaderboard(folder / "leaderboard.csv").rows, table)
     changes = " ".join([*options.overrides, *(f"--test {text}" for text in options.test)])
     budget = f"Budget: {table['budget']}." if not changes else f"With {changes}; without, {table['budget']}."
     text = "\n".join([f"{table['says']}. {budget}", "", *lines])
@@ -128,4 +133,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors("reproduce.py", "interrupted; the same command goes on where this one was"):
+        main()

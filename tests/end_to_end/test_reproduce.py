@@ -59,3 +59,37 @@ def test_a_table_is_made_once_and_names_what_was_not_run(tmp_path):
     unknown = script("--only", "third", *asked[:3], folder=tmp_path)
     assert unknown.returncode != 0
     assert "--only third: not in letters; expected one, other" in unknown.stderr
+
+
+def test_a_dry_run_prints_the_commands_alone(tmp_path):
+    told = script("cifar_fs_prototypical", "--only", "prototypical-5w1s", "--dry-run", folder=tmp_path)
+    trains, tests = told.stdout.splitlines()
+    assert trains.startswith("$ fewshot data=cifar_fs")
+    assert "episodes.test.shot=1 resume=true" in trains
+    weights = "runs/reproduce/cifar_fs_prototypical/prototypical-5w1s-????????/best.safetensors"
+    assert f"mode=test 'checkpoint={weights}' episodes.test.shot=5" in tests
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_not_trained_is_tested_as_it_is(tmp_path):
+    told = script("mini_imagenet_pixels", "--dry-run", "--test", "seed=3", folder=tmp_path).stdout.splitlines()
+    assert len(told) == 4
+    assert not any("mode=test" in line for line in told)
+    assert told[1].endswith("episodes.test.shot=5 seed=3")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("nothing",), "there is no table nothing; expected one of omniglot_pixels"),
+        (("x", "--tables", "none.yaml"), "--tables none.yaml: [Errno 2]"),
+        (("x", "--tables", "broken.yaml"), "--tables broken.yaml: while parsing"),
+    ],
+)
+def test_what_cannot_be_is_one_line(tmp_path, arguments, words):
+    (tmp_path / "broken.yaml").write_text("a: [")
+    done = script(*arguments, folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("reproduce.py: error: ")
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
