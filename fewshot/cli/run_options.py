@@ -73,6 +73,10 @@ def read_options(config: DictConfig) -> Options:
         raise FewshotError(f"diagnostics={config.diagnostics}; expected true or false")
     protocols = {part: recipe.make_protocol(config, part) for part in ("train", "val", "test")}
     classifies = recipe.trains_on_images(config)
+    if classifies and protocols["train"].pool is not None:
+        raise FewshotError(
+            f"episodes.train.pool={protocols['train'].pool}; this learner is trained on images, not on episodes; leave it out"
+        )
     options = Options(
         protocols=protocols,
         classifies=classifies,

@@ -71,6 +71,10 @@ class IntervalBounds(TaskAugmentation):
         for name, value in (("eps", eps), ("weight", weight), ("ramp", ramp)):
             if value < 0:
                 raise FewshotError(f"task_augmentation.{name}={value}; expected at least 0")
+        if weighting != "fixed" and weight != 1:
+            raise FewshotError(
+                f"task_augmentation.weight={weight} goes with task_augmentation.weighting=fixed alone; leave it out"
+            )
         if blocks < 1:
             raise FewshotError(f"task_augmentation.blocks={blocks}; expected at least 1")
         if not temperature > 0:

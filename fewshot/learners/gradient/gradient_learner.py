@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from fewshot.episodes.episodes import Episodes
+from fewshot.episodes.protocol import Protocol
 from fewshot.errors import FewshotError
 from fewshot.learners.feature_learner import FeatureLearner
 from fewshot.learners.gradient.inner_loop import Weights
@@ -87,6 +88,15 @@ class GradientLearner(Learner):
     @property
     def transductive(self) -> bool:
         return self.learner.transductive or (self.norm == "transductive" and bool(self.norms))
+
+    def check_pairs(self, loss: nn.Module | None, protocol: Protocol) -> None:
+        """Raise a FewshotError if a loss over pairs would see the support set of a task without a pair of one class."""
+        over_pairs = loss is not None and any(getattr(part, "counts_pairs", False) for part in loss.modules())
+        if over_pairs and max(protocol.shots) < 2:
+            raise FewshotError(
+                f"{protocol}: {type(self).__name__} adapts to the support set by a loss over pairs, of which one shot has none of a "
+                f"class; use two shots, or loss=cross_entropy"
+            )
 
     def use_head(self, head: nn.Module) -> None:
         """Score with another head from now on, one that has the weights that are adapted."""

@@ -119,6 +119,7 @@ class MAML(GradientLearner):
         """Raise a FewshotError if the steps cannot learn from the support sets of such tasks."""
         if self.steps and self.test_steps:
             check_split(self.split, protocol.shots)
+            self.check_pairs(self.loss if self.inner_loss is None else self.inner_loss, protocol)
 
     def check_training(self, compiled: bool, precision: str) -> None:
         inner = self.loss if self.inner_loss is None else self.inner_loss

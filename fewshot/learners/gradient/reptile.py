@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fewshot.episodes.episodes import Episodes
+from fewshot.episodes.protocol import Protocol
 from fewshot.errors import FewshotError
 from fewshot.learners.feature_learner import FeatureLearner
 from fewshot.learners.gradient.gradient_learner import GradientLearner
@@ -97,6 +98,11 @@ class Reptile(GradientLearner):
 
     def check_training(self, compiled: bool, precision: str) -> None:
         check_inner_gradients(type(self).__name__, False, compiled, precision)
+
+    def check_protocol(self, protocol: Protocol) -> None:
+        """Raise a FewshotError if the steps cannot learn from the support sets of such tasks."""
+        if self.test_steps:
+            self.check_pairs(self.loss, protocol)
 
     def training_loss(self, episodes: Episodes) -> TrainingLoss:
         self._look()
