@@ -4,6 +4,7 @@ import argparse
 import sys
 import time
 
+from fewshot import __version__
 from fewshot.cli.one_line_errors import one_line_errors
 
 _EXAMPLES = """\
@@ -52,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"fewshot {__version__}")
     places = argparse.ArgumentParser(add_help=False)
     places.add_argument("--root", metavar="FOLDER", help="where the public files are (default: data/raw)")
     places.add_argument("--prepared", metavar="FOLDER", help="where prepared banks are kept (default: data/prepared)")

@@ -4,6 +4,7 @@ import argparse
 import importlib
 import sys
 
+from fewshot import __version__
 from fewshot.cli.one_line_errors import one_line_errors
 
 _ROW = "a number as show gives it (-1 is the newest), conditions such as head=ridge,shot=1, or a name"
@@ -27,6 +28,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="fewshot-leaderboard",
         description="Look at the rows that runs have appended, compare, check and repeat them.",
     )
+    parser.add_argument("--version", action="version", version=f"fewshot {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
 
     def add(name: str, module: str, words: str) -> argparse.ArgumentParser:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from fewshot.cli import data, leaderboard
 from fewshot.leaderboard.table import read
 from fewshot.training.checkpoint import load_weights
 
@@ -232,7 +233,10 @@ def test_a_head_of_ones_own_that_cannot_be_used_is_one_line(fewshot, tmp_path, m
 
 def test_the_version_is_that_of_the_package(fewshot, capsys):
     assert fewshot(flags=("--version",)) == 0
-    assert capsys.readouterr().out == f"fewshot {version('fewshot')}\n"
+    for command in (data.main, leaderboard.main):
+        with pytest.raises(SystemExit, match="0"):
+            command(["--version"])
+    assert capsys.readouterr().out == 3 * f"fewshot {version('fewshot')}\n"
 
 
 def test_a_folder_of_ones_own_configuration_and_code_is_enough_for_a_new_head(fewshot, tmp_path, monkeypatch):
