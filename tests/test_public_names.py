@@ -10,7 +10,10 @@ import fewshot
 CODE = """
 import sys, fewshot
 assert not {'torch', 'matplotlib', 'pandas'} & set(sys.modules), 'import fewshot waits for them'
-for name in ('Bank', 'EpisodeSampler', 'Protocol', 'Leaderboard', 'draw_episode', 'draw_embedding', 'draw_class', 'compare'):
+for name in ('Bank', 'EpisodeSampler', 'Protocol', 'open_dataset'):
+    getattr(fewshot, name)
+assert not {'scipy', 'joblib', 'sklearn'} & set(sys.modules), 'what few need is imported before it is needed'
+for name in ('Leaderboard', 'draw_episode', 'draw_embedding', 'draw_class', 'compare'):
     getattr(fewshot, name)
 assert 'matplotlib' not in sys.modules, 'drawing is imported before anything is drawn'
 """

@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from joblib import Parallel, delayed
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from fewshot.data.bank import fingerprint_header
 from fewshot.data.photos import Photos, unreadable, with_span, write_part
@@ -169,6 +167,10 @@ def _in_processes(function, parts, part_of, arguments, workers, images) -> Itera
         for span, part, rest in calls:
             yield span, function(part, *rest)
         return
+    # Opening what is prepared need not wait for it.
+    from joblib import Parallel, delayed
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
     # Without max_nbytes joblib would take the way through files for arrays of more than a megabyte.
     pool = Parallel(workers, return_as="generator_unordered", pre_dispatch=2 * workers, batch_size=1, max_nbytes=None)
     try:

@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
-from scipy.special import gammaincinv
 
 _BLOCK = 256
 # What 64 bits have left beside a word, or the one above all words.
@@ -132,6 +131,9 @@ def dirichlet_counts(u: np.ndarray, alpha: float, total: int, caps: np.ndarray) 
     Returns:
         int64 `[rows, n]`.
     """
+    # A quarter of the time of `import fewshot`, for uneven queries alone.
+    from scipy.special import gammaincinv
+
     gamma = gammaincinv(alpha, u)
     weights = np.maximum(gamma, np.finfo(float).tiny)
     counts = np.zeros(u.shape, dtype=np.int64)
