@@ -131,7 +131,7 @@ def dirichlet_counts(u: np.ndarray, alpha: float, total: int, caps: np.ndarray) 
     Returns:
         int64 `[rows, n]`.
     """
-    # A quarter of the time of `import fewshot`, for uneven queries alone.
+    # Slow to import, and for uneven queries alone.
     from scipy.special import gammaincinv
 
     gamma = gammaincinv(alpha, u)
