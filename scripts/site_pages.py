@@ -73,7 +73,7 @@ def results_page() -> str:
     papers = published()
     parts = [
         "# Published results\n",
-        "Read in the papers themselves; `fewshot-leaderboard show --published` puts your rows beside them. This page is made "
+        "Read in papers; `fewshot-leaderboard show --published` puts your rows beside them. This page is made "
         "from `data_manifests/published/results.csv`.\n",
     ]
     for board in sorted((ROOT / "docs" / "leaderboard").glob("*.csv")):

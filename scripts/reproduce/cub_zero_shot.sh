@@ -50,4 +50,4 @@ for shot in 1 5; do
   again generalised- "mixed-$shot" generalised episodes.test.shot=$shot $(chosen "prior-$shot" +head. ' ' =)
   again generalised- "alone-$shot" generalised episodes.test.shot=$shot +head.prior_shots=0.0
 done
-python "$(dirname "$0")/shuffled_attributes.py" "$best" --way 50 5
+python "$(dirname "$0")/shuffled_attributes.py" "$best" --way 50 5 --episodes 50
