@@ -54,10 +54,10 @@ def _suggestion(key: str) -> str:
     chosen = [text for text in chosen if (conf_folder() / text.replace("=", "/")).with_suffix(".yaml").is_file()]
     try:
         with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-            known = list(_keys(compose("config", chosen)))
+            usual, known = (list(_keys(compose("config", files))) for files in ([], chosen))
     except (HydraException, OmegaConfBaseException):
         return ""
-    if key in known:
+    if key in usual:
         # The file that is chosen by default has the key.
         group = key.partition(".")[0]
         return f": the {group} that was chosen has no {key.partition('.')[2]}"

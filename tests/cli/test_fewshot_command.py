@@ -126,7 +126,7 @@ BAD = [
     (["heads=x"], "heads"),
     (["head=nothing"], "head=nothing is no choice; expected one of"),
     (["head=prototyp"], "head=prototyp is no choice; did you mean prototype?"),
-    (["experiment=nothing"], "expected one of debug, cifar_fs/ridge_conv4"),
+    (["experiment=nothing"], "expected one of debug, cifar_fs/prototypical_5w1s"),
     (["experiment=omniglot/maml_5w"], "experiment=omniglot/maml_5w is no choice; did you mean omniglot/maml_5w"),
     (["3"], "'3' is no override; expected key=value"),
     (["head=[1"], "'head=[1' is no override; expected key=value"),

@@ -64,7 +64,7 @@ def test_a_table_is_made_once_and_names_what_was_not_run(tmp_path):
 def test_a_dry_run_prints_the_commands_alone(tmp_path):
     told = script("cifar_fs_prototypical", "--only", "prototypical-5w1s", "--dry-run", folder=tmp_path)
     trains, tests = told.stdout.splitlines()
-    assert trains.startswith("$ fewshot data=cifar_fs")
+    assert trains.startswith("$ fewshot experiment=cifar_fs/prototypical_5w1s")
     assert "episodes.test.shot=1 resume=true" in trains
     weights = "runs/reproduce/cifar_fs_prototypical/prototypical-5w1s-????????/best.safetensors"
     assert f"mode=test 'checkpoint={weights}' episodes.test.shot=5" in tests
