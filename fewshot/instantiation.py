@@ -10,11 +10,9 @@ from typing import Any
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig
+from torch import nn
 
 from fewshot.errors import FewshotError
-
-if typing.TYPE_CHECKING:
-    from torch import nn
 
 
 def accepted(node: DictConfig, offered: dict[str, Any]) -> dict[str, Any]:
@@ -73,11 +71,8 @@ def make(node: DictConfig, where: str, **extra: Any) -> Any:
         raise FewshotError(f"{where}: cannot make {node._target_}: {detail}") from error
 
 
-def make_module(node: DictConfig, where: str, **extra: Any) -> "nn.Module":
+def make_module(node: DictConfig, where: str, **extra: Any) -> nn.Module:
     """`make` for what must be a `torch.nn.Module`."""
-    # What makes data sets alone need not wait for torch.
-    from torch import nn
-
     made = make(node, where, **extra)
     if not isinstance(made, nn.Module):
         raise FewshotError(f"{where}: {node._target_} made a {type(made).__name__}; expected a torch.nn.Module")

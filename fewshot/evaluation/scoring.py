@@ -15,13 +15,12 @@ from fewshot.errors import FewshotError
 from fewshot.evaluation.embedding import embed_bank
 from fewshot.evaluation.evaluation import Evaluation
 from fewshot.evaluation.predictions import Predictions
+from fewshot.heads.contract import DEPENDENT
 from fewshot.learners.learner import Learner, check_tasks
 from fewshot.shared_work import own_share, put_together
 
 # Features of tasks that are scored together: on a CPU so few that they stay in its caches.
 _BATCH_NUMBERS = {"cpu": 2**21, "others": 2**23}
-# Change of scores, as a share of the largest, which shows that queries are predicted by each other.
-_DEPENDENT = 1e-3
 
 
 def evaluate(
@@ -159,8 +158,7 @@ def _check_inductive(learner: Learner, predict, episodes: Episodes) -> None:
             f"the scores of {_scorer(learner)} are no numbers; where it takes steps, use a smaller rate (learner.lr)"
         )
     change = (scores - fewer).abs()[finite].max() / scores[finite].abs().max().clamp_min(1e-12)
-    # Sums in another order move a score by a millionth or so.
-    if change > _DEPENDENT:
+    if change > DEPENDENT:
         raise FewshotError(
             f"{_scorer(learner)} says that it is inductive, but its scores change by a share of {float(change):.2g} when other queries are "
             f"left out; set transductive = True, or keep BatchNorm out of training mode"

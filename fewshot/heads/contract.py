@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from fewshot.episodes.episodes import Episodes
 from fewshot.errors import FewshotError
 
-# Of scores, relative to the largest: sums in another order differ by far less.
-_TOLERANCE = 1e-3
+# Change of scores, as a share of the largest, which shows that they depend on what else is there: sums in another order move them by a millionth or so.
+DEPENDENT = 1e-3
 
 
 def check_head(
@@ -81,7 +81,7 @@ def _scores(head: nn.Module, tasks: Episodes) -> object:
 
 def _alike(scores: Tensor, others: Tensor) -> bool:
     finite = scores[scores.isfinite()]
-    room = _TOLERANCE * float(finite.abs().max()) if finite.numel() else 0.0
+    room = DEPENDENT * float(finite.abs().max()) if finite.numel() else 0.0
     return scores.shape == others.shape and torch.allclose(scores, others, rtol=0.0, atol=room, equal_nan=True)
 
 

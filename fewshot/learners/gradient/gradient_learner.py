@@ -91,8 +91,7 @@ class GradientLearner(Learner):
 
     def check_pairs(self, loss: nn.Module | None, protocol: Protocol) -> None:
         """Raise a FewshotError if a loss over pairs would see the support set of a task without a pair of one class."""
-        over_pairs = loss is not None and any(getattr(part, "counts_pairs", False) for part in loss.modules())
-        if over_pairs and max(protocol.shots) < 2:
+        if counts_pairs(loss) and max(protocol.shots) < 2:
             raise FewshotError(
                 f"{protocol}: {type(self).__name__} adapts to the support set by a loss over pairs, of which one shot has none of a "
                 f"class; use two shots, or loss=cross_entropy"
@@ -213,3 +212,8 @@ def _place(module: nn.Module, name: str) -> dict[str, Tensor]:
 def _is_channels_last(module: nn.Module) -> bool:
     maps = [p for p in module.parameters() if p.dim() == 4 and p.shape[1] > 1 and p[0, 0].numel() > 1]
     return bool(maps) and all(p.is_contiguous(memory_format=torch.channels_last) for p in maps)
+
+
+def counts_pairs(loss: nn.Module | None) -> bool:
+    """Whether a loss, or a term of it, looks at which pairs of items there are, which differ from task to task."""
+    return loss is not None and any(getattr(part, "counts_pairs", False) for part in loss.modules())

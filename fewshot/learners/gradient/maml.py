@@ -13,7 +13,7 @@ from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.support_split import SPLITS, check_split, split_support
 from fewshot.errors import FewshotError
 from fewshot.learners.feature_learner import FeatureLearner
-from fewshot.learners.gradient.gradient_learner import GradientLearner, Mixing
+from fewshot.learners.gradient.gradient_learner import GradientLearner, Mixing, counts_pairs
 from fewshot.learners.gradient.inner_loop import (
     Weights,
     autograd_gradient,
@@ -103,9 +103,7 @@ class MAML(GradientLearner):
         self.split, self.clip, self.tasks, self.tasks_per_chunk = split, clip, tasks, tasks_per_chunk
         self.multi_step = multi_step
         self.inner_loss = inner_loss
-        # A loss over pairs looks at which there are, and they differ from task to task.
-        losses = [loss for loss in (self.loss, inner_loss) if loss is not None]
-        self._one_by_one = any(getattr(part, "counts_pairs", False) for loss in losses for part in loss.modules())
+        self._one_by_one = counts_pairs(self.loss) or counts_pairs(inner_loss)
         if test_steps:
             self._check_split_suits_head()
         named = dict(learner.named_parameters())
