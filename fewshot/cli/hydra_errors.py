@@ -3,6 +3,8 @@
 import difflib
 import re
 import sys
+import traceback
+from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -45,6 +47,20 @@ def explain(error: Exception) -> str:
         expected = f"expected one of {', '.join(choices)}" if choices else "fewshot --help lists the choices"
         return f"{group}={name} is no choice; {expected}"
     return f"{text}; fewshot --help lists keys and choices"
+
+
+def wrong_choice(error: TypeError | ValueError) -> str | None:
+    """Which override gives a group something other than a name, where that is what Hydra stumbled over; else None."""
+    places = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if Path(places[-1]).name != "defaults_list.py":
+        return None
+    pairs = (text.partition("=")[::2] for text in sys.argv[1:])
+    wrong = [f"{k}={v}" for k, v in pairs if (conf_folder() / k.lstrip("+~")).is_dir() and not _is_name(v)]
+    return f"{', '.join(wrong) or error}: a group takes the name of a choice, such as augment=none; fewshot --help lists them"
+
+
+def _is_name(value: str) -> bool:
+    return re.fullmatch(r"[A-Za-z_][\w/.-]*", value) is not None and value.lower() not in ("null", "true", "false")
 
 
 def _suggestion(key: str) -> str:

@@ -14,7 +14,7 @@ from yaml import MarkedYAMLError
 
 from fewshot import __version__
 from fewshot.cli.checkpoint_keys import with_keys_of_checkpoint
-from fewshot.cli.hydra_errors import explain
+from fewshot.cli.hydra_errors import explain, wrong_choice
 from fewshot.cli.one_line_errors import one_line_errors
 from fewshot.cli.sweep_report import SweepFolder, sweep_report
 from fewshot.errors import FewshotError
@@ -37,12 +37,10 @@ def main() -> None:
             app()
         except (HydraException, OmegaConfBaseException) as error:
             raise FewshotError(explain(error)) from error
-        except ValueError as error:
-            if "Config group override must be" not in str(error):
+        except (TypeError, ValueError) as error:
+            if (wrong := wrong_choice(error)) is None:
                 raise
-            raise FewshotError(
-                "null is no choice of a group; fewshot --help lists the choices, such as augment=none"
-            ) from error
+            raise FewshotError(wrong) from error
         except MarkedYAMLError as error:
             place = str(error.problem_mark or error.context_mark).strip()
             raise FewshotError(f"not YAML: {error.problem} {place}") from error

@@ -135,7 +135,12 @@ BAD = [
     (["head=tim", "head.temprature=2"], "unknown key head.temprature; did you mean head.temperature"),
     (["task_augmentation=mlti", "task_augmentation.leves=2"], "did you mean task_augmentation.levels"),
     (["head._target_=len"], "head"),
-    (["augment=null"], "null is no choice of a group; fewshot --help lists the choices"),
+    (
+        ["augment=null"],
+        "augment=null: a group takes the name of a choice, such as augment=none; fewshot --help lists them",
+    ),
+    (["head=[1]"], "head=[1]: a group takes the name of a choice"),
+    (["loss=triplet", "head=1"], "error: head=1: a group takes the name of a choice"),
     (["head.temprature=2"], "unknown key head.temprature; did you mean head.temperature"),
     (["episodes.test.way=five"], "way='five'"),
     (["episodes.test.way=50"], "way=50, but folder/"),
