@@ -18,7 +18,7 @@ class Calibration(NamedTuple):
         mce: that of the worst bin.
         ece_if_calibrated: what `ece` comes to when labels are drawn from the probabilities themselves: with so many queries
             no learner does better.
-        nll: mean negative log-probability of the true class, natural logarithm.
+        nll: mean negative log-probability of the true class, natural logarithm; one that is 0 counts as the least number above it.
         brier: mean sum of squared errors over classes, 0..2.
         bins: for each bin that is not empty `[lower edge, share of queries, mean confidence, share of right]`.
     """
@@ -49,9 +49,12 @@ def calibration(probabilities: Tensor, labels: Tensor, seed: int = 0) -> Calibra
     if not bool(probabilities.isfinite().all()):
         raise FewshotError("probabilities that are not numbers; look at the scores of the head")
     way = probabilities.shape[1]
+    # torchmetrics has a bin beyond the last for a probability of exactly 1.
+    sure = 1 - torch.finfo(torch.float32).eps
+    below_one = probabilities.float().clamp_max(sure)
 
     def error(truth: Tensor, norm: str) -> float:
-        return float(multiclass_calibration_error(probabilities, truth, way, n_bins=BINS, norm=norm))
+        return float(multiclass_calibration_error(below_one, truth, way, n_bins=BINS, norm=norm))
 
     drawn = torch.multinomial(probabilities.double(), 1, generator=torch.Generator().manual_seed(seed)).squeeze(1)
     true = probabilities.gather(1, labels[:, None]).squeeze(1).double()
@@ -67,7 +70,7 @@ def calibration(probabilities: Tensor, labels: Tensor, seed: int = 0) -> Calibra
         ece=error(labels, "l1"),
         mce=error(labels, "max"),
         ece_if_calibrated=error(drawn, "l1"),
-        nll=float(-true.clamp_min(torch.finfo(torch.float32).tiny).log().mean()),
+        nll=float(-true.clamp_min(torch.finfo(torch.float64).tiny).log().mean()),
         brier=float(((probabilities - right) ** 2).sum(1).double().mean()),
         bins=bins,
     )

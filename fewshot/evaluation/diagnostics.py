@@ -49,7 +49,8 @@ def diagnose(
     queries, right = counted.sum(1), counted.diagonal()
     probabilities, labels = found.probabilities.flatten(0, 1), found.labels.flatten()
     calibrated = calibration(probabilities, labels)
-    selective = risk_coverage(probabilities.max(1).values.numpy(), (probabilities.argmax(1) != labels).double().numpy())
+    wrong = probabilities.argmax(1) != labels
+    selective = risk_coverage(found.log_odds.flatten().numpy(), wrong.double().numpy())
     curve = slice(None, None, max(1, len(selective.coverage) // _CURVE_POINTS))
     return {
         "classes": [

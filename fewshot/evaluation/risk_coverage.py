@@ -14,7 +14,7 @@ class RiskCoverage(NamedTuple):
         coverage: from 1 down to 0, one value where a threshold lies between two confidences.
         generalised_risk: share of all answers that are accepted and wrong.
         augrc: area under it; 0 is best, half the error rate is what chance gives.
-        excess_augrc: what it is above the best that this error rate allows.
+        excess_augrc: what it is above the best order of these errors, the worst left out first.
         aurc: area under the risk among accepted answers, for comparison with older work.
     """
 
@@ -54,9 +54,9 @@ def risk_coverage(confidence: np.ndarray, errors: np.ndarray) -> RiskCoverage:
     risk = np.concatenate([[errors.mean()], np.maximum(wrong_left, 0) / n])
     risk[-1] = 0.0
     augrc = float(-np.trapezoid(risk, coverage))
-    # Wrong answers left out first; a share of an answer is removed as a share.
-    wrong = float(errors.mean())
+    worst_first = np.append(errors.sum(), errors.sum() - np.cumsum(np.sort(errors)[::-1])) / n
+    best = float(np.trapezoid(worst_first, dx=1 / n))
     selective = risk[:-1] / coverage[:-1]
     # The curve is flat below its last threshold.
     aurc = float(-np.trapezoid(np.append(selective, selective[-1]), coverage))
-    return RiskCoverage(coverage, risk, augrc, augrc - 0.5 * wrong**2, aurc)
+    return RiskCoverage(coverage, risk, augrc, augrc - best, aurc)

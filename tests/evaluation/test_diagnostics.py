@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -53,6 +54,33 @@ def test_augrc_by_hand_and_at_its_limits():
     assert risk_coverage(np.zeros(1000), errors).aurc == pytest.approx(0.3)
     with pytest.raises(FewshotError, match="numbers"):
         risk_coverage(np.array([np.nan]), np.array([1.0]))
+
+
+def test_of_equal_losses_every_order_is_the_best():
+    assert risk_coverage(np.arange(10.0), np.full(10, 0.5)).excess_augrc == pytest.approx(0, abs=1e-12)
+
+
+def test_answers_of_squared_distances_keep_their_order_and_their_loss_where_probabilities_round_to_one(bank_of):
+    generator = torch.Generator().manual_seed(0)
+    logits = 60 * torch.randn(40, 30, 5, generator=generator)
+    labels = torch.randint(5, (40, 30), generator=generator)
+    episodes = SimpleNamespace(query_labels=labels, classes=torch.arange(5).expand(40, 5))
+    said = Predictions()
+    said.add(episodes, logits)
+    assert (said.probabilities.float().max(-1).values == 1).double().mean() > 0.5
+    down = logits.double().sort(-1, descending=True).values
+    assert torch.allclose(said.log_odds, down[..., 0] - down[..., 1:].logsumexp(-1))
+    assert len(said.log_odds.unique()) == 1200, "no ties"
+    exact = (logits.double().logsumexp(-1) - logits.double().gather(-1, labels[..., None])[..., 0]).mean()
+    assert calibration(said.probabilities.flatten(0, 1), labels.flatten()).nll == pytest.approx(float(exact))
+
+
+def test_a_probability_of_one_lies_in_the_last_bin():
+    confidence = torch.tensor([0.95] * 100 + [1.0] * 100)
+    probabilities = torch.stack([confidence, 1 - confidence], 1)
+    found = calibration(probabilities, torch.tensor([0] * 190 + [1] * 10))
+    # One bin of mean confidence 0.975, of which 95% are right.
+    assert (found.ece, found.mce, len(found.bins)) == pytest.approx((0.025, 0.025, 1), abs=1e-6)
 
 
 def test_calibration_of_oracles_of_the_uncertain_and_of_the_calibrated():
