@@ -7,7 +7,7 @@ import torch
 
 from fewshot.augment.pixels import Augment, training_images
 from fewshot.data.bank import Bank
-from fewshot.episodes.draw import order_of_epoch
+from fewshot.episodes.draw import order_of_epoch, stream_key
 from fewshot.episodes.episodes import Episodes
 from fewshot.errors import FewshotError
 
@@ -59,6 +59,7 @@ class ImageSampler:
         if not bank.is_images:
             raise FewshotError(f"{bank.name}/{bank.split} holds features; a classifier is trained on images")
         self.bank, self.protocol, self.augment, self.channels_last = bank, protocol, augment, channels_last
+        self._key = stream_key({"augmentation of images": protocol.seed})
         self.classes = torch.arange(bank.num_classes, device=bank.device)[None]
 
     def indices(self, start: int, count: int) -> np.ndarray:
@@ -77,8 +78,9 @@ class ImageSampler:
         bank = self.bank
         index = torch.from_numpy(self.indices(start, count)).to(bank.device)
         pixels = (bank.items, index, bank.mean, bank.std)
-        # A seed of its own for each batch: what is drawn does not depend on what was drawn before.
-        seed = (self.protocol.seed << 40) % 2**63 + start
+        # A seed of its own for each batch: what is drawn does not depend on what was drawn before. On a CPU torch looks at its
+        # last 32 bits alone.
+        seed = (self._key + start) % 2**63
         images = training_images(*pixels, self.augment, seed, channels_last=self.channels_last)
         labels = bank.labels[index][None]
         return Episodes(images.new_zeros(1, 0, *images.shape[1:]), labels[:, :0], images[None], labels, self.classes)

@@ -41,6 +41,21 @@ def test_augmentation_depends_on_the_place_alone(bank):
     assert not torch.equal(first, ImageSampler(bank, ImageProtocol(100)).episodes(16, 8).query)
 
 
+@pytest.mark.parametrize("seed", [1, 7, 2**40])
+def test_seeds_augment_differently(bank, seed):
+    drawn = []
+
+    def noted(images, generator):
+        drawn.append(torch.rand(8, generator=generator))
+        return images
+
+    for given in (0, seed, 0):
+        ImageSampler(bank, ImageProtocol(100, seed=given), noted).episodes(16, 8)
+    first, other, again = drawn
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
 def test_features_are_refused(bank):
     with pytest.raises(FewshotError, match="holds features"):
         ImageSampler(bank.with_features(torch.zeros(len(bank), 3)), ImageProtocol(10))
