@@ -28,8 +28,14 @@ def put_together(values: Tensor) -> Tensor:
     return values
 
 
+def of_the_first(value: Tensor) -> Tensor:
+    """Put the first process's value in place of each other's."""
+    if processes() > 1:
+        torch.distributed.broadcast(value, 0)
+    return value
+
+
 def same_buffers(module: nn.Module) -> None:
     """Give the first process's buffers to all."""
-    if processes() > 1:
-        for buffer in module.buffers():
-            torch.distributed.broadcast(buffer, 0)
+    for buffer in module.buffers():
+        of_the_first(buffer)

@@ -8,10 +8,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div
 
 from fewshot.augment.pixels import Augment
+from fewshot.device import processes
 from fewshot.episodes.episodes import Episodes
 from fewshot.errors import FewshotError
 from fewshot.learners.classifier import ClassifierLearner
 from fewshot.learners.learner import TrainingLoss
+from fewshot.shared_work import of_the_first
 
 
 class HybridConsistencyLearner(ClassifierLearner):
@@ -112,12 +114,15 @@ class HybridConsistencyLearner(ClassifierLearner):
             term = consistency_loss(logits["weak"], logits["strong"], self.temperature)
             total, parts["consistency"] = total + self._consistency_weight() * term, term.detach()
         if self.training:
-            self.images_trained += len(images)
+            self.images_trained += len(images) * processes()
         return TrainingLoss(total, parts, (logits["weak"].detach().argmax(-1) == labels).float().mean())
 
     def drawn(self, images: int) -> tuple[int, float, Int64[Tensor, " n"]]:
-        """The level, the share of the images and the partners of a batch; the training loop seeds each step."""
-        level = int(torch.randint(self.levels + 1, ()))
+        """The level, the share of the images and the partners of a batch; the training loop seeds each step.
+
+        Processes that train together mix at one level: deeper layers see more images, and BatchNorm wants as many of each.
+        """
+        level = int(of_the_first(torch.randint(self.levels + 1, (), device=self.mean.device)))
         share = float(torch.distributions.Beta(self.beta, self.beta).sample())
         return level, share, torch.randperm(images).to(self.mean.device)
 

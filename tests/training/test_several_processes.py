@@ -9,10 +9,12 @@ import pytest
 import torch
 from torch import nn
 
+from fewshot.augment.image_augment import ImageAugment
 from fewshot.backbones.conv4 import Conv4
+from fewshot.classifiers.cosine import CosineClassifier
 from fewshot.data.glyphs import Glyphs
 from fewshot.device import processes
-from fewshot.episodes.images import ImageProtocol
+from fewshot.episodes.images import ImageProtocol, ImageSampler
 from fewshot.episodes.protocol import Protocol
 from fewshot.errors import FewshotError
 from fewshot.evaluation.scoring import evaluate
@@ -22,9 +24,10 @@ from fewshot.heads.prototype import PrototypeHead
 from fewshot.heads.ridge import RidgeHead
 from fewshot.learners.classifier import ClassifierLearner
 from fewshot.learners.gradient.maml import MAML
+from fewshot.learners.hybrid_consistency import HybridConsistencyLearner
 from fewshot.learners.metric_learner import MetricLearner
 from fewshot.losses.cross_entropy import CrossEntropy
-from fewshot.shared_work import rank
+from fewshot.shared_work import own_share, put_together, rank
 from fewshot.training.fabric import Trainer, make_fabric
 from fewshot.training.launched import in_processes
 from fewshot.training.meta_train import meta_train
@@ -144,8 +147,6 @@ def test_a_shared_test_has_the_accuracies_of_one_process_to_the_last_bit(both):
 
 
 def of_ranks(fabric):
-    from fewshot.shared_work import own_share, put_together
-
     values = torch.zeros(3)
     for number, value in own_share([1.0, 2.0, 3.0]):
         values[number] = value
@@ -160,6 +161,28 @@ def test_shares_are_all_batches_once():
     *shares, large = in_processes(TWO, of_ranks)
     assert shares == [[1.0, 2.0, 3.0], [5.0], 2]
     assert torch.equal(large, torch.arange(10**6))
+
+
+def mixed_levels(fabric, glyphs):
+    """What each of the processes draws where all are seeded differently, and the images that it then counts."""
+    torch.manual_seed(rank())
+    backbone = Conv4(1, 8, image_size=28)
+    strong = ImageAugment(shift=3)
+    learner = HybridConsistencyLearner(
+        backbone, PrototypeHead(), CosineClassifier(8, glyphs.num_classes), strong, (0.2,), (0.7,)
+    ).train()
+    own = torch.zeros(processes(), 12)
+    own[rank()] = torch.tensor([float(learner.drawn(4)[0]) for _ in range(12)])
+    learner.training_loss(ImageSampler(glyphs, ImageProtocol(16)).episodes(0, 8))
+    return put_together(own), int(learner.images_trained)
+
+
+def test_processes_mix_at_one_level_and_count_the_images_of_all(tmp_path):
+    glyphs = Glyphs(root=tmp_path / "raw", prepared=tmp_path / "prepared", hands=6).bank("train")
+    levels, images = in_processes(TWO, mixed_levels, glyphs)
+    assert torch.equal(levels[0], levels[1])
+    assert len(levels.unique()) > 1
+    assert images == 16
 
 
 def fails(fabric, how):
