@@ -108,4 +108,6 @@ class FilmLikeHead(nn.Module):
             support = normalize(self.image(episodes.support), dim=-1)
             centres = normalize(prototypes(support, episodes.support_labels, episodes.way), dim=-1)
             scores = scores + share * (query @ centres.transpose(1, 2))
-        return scores / self.log_temperature.exp().clamp_min(_SMALLEST)
+        temperature = self.log_temperature.exp()
+        # The gradient of what was below the least is kept, or it would stay there.
+        return scores / (temperature + (temperature.clamp_min(_SMALLEST) - temperature).detach())

@@ -21,12 +21,23 @@ def ridge_scores(
 
     Solved in the s dimensions of the support or the d of the features, whichever are fewer.
 
+    Raises:
+        FewshotError: no unique solution to this precision.
+
     Source: Bertinetto et al. 2019, equations 4 and 6.
     """
     s, d = support.shape[1:]
     transposed = support.transpose(1, 2)
     gram = support @ transposed if s <= d else transposed @ support
-    factor = torch.linalg.cholesky(gram + regularisation * torch.eye(min(s, d), dtype=gram.dtype, device=gram.device))
+    try:
+        factor = torch.linalg.cholesky(
+            gram + regularisation * torch.eye(min(s, d), dtype=gram.dtype, device=gram.device)
+        )
+    except torch.linalg.LinAlgError:
+        raise FewshotError(
+            f"head.regularisation={float(regularisation):g} is lost beside the features' squares of up to {float(gram.detach().max()):.3g} and "
+            f"leaves no unique solution; use a larger one, or features=l2n"
+        ) from None
     if s <= d:
         return query @ transposed @ torch.cholesky_solve(targets, factor)
     return query @ torch.cholesky_solve(transposed @ targets, factor)

@@ -57,7 +57,7 @@ class Uniformity(nn.Module):
         points: `prototypes`, or `items` for support and queries together.
 
     Raises:
-        FewshotError: a t that is not positive, or unknown points.
+        FewshotError: a t that is not positive, unknown points, or prototypes of tasks without support.
 
     Source: Wang and Isola 2020, section 4.1.2; the choice of prototypes is ours.
     """
@@ -73,6 +73,10 @@ class Uniformity(nn.Module):
     def forward(self, episodes: Episodes, logits: Float[Tensor, "b q n"]) -> LossValue:
         """Features of a batch of tasks to a scalar, the mean over tasks; the logits are not used."""
         if self.points == "prototypes":
+            if not episodes.support.shape[1]:
+                raise FewshotError(
+                    "loss=uniformity compares prototypes of the support, and these tasks have none; use loss.points=items"
+                )
             points = prototypes(episodes.support, episodes.support_labels, episodes.way)
         else:
             points = torch.cat([episodes.support, episodes.query], dim=1)

@@ -1,5 +1,6 @@
 """Images beside texts of class names: the head of a reconstruction of FILM."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -114,6 +115,16 @@ def test_a_learned_temperature_stays_at_one_hundredth_or_above():
         head.log_temperature.fill_(-20)
     expected = cosine_similarity(head.image(episodes.query), head.text(episodes.attributes)) * 100
     torch.testing.assert_close(head(episodes), expected, rtol=1e-6, atol=0)
+
+
+def test_a_temperature_below_the_least_finds_its_way_back():
+    head, episodes = head_of(), informed()
+    with torch.no_grad():
+        head.log_temperature.fill_(math.log(0.009))
+    optimizer = torch.optim.SGD([head.log_temperature], 1e-3)
+    head(episodes).square().mean().backward()
+    optimizer.step()
+    assert head.log_temperature > math.log(0.009), "flatter scores are wanted"
 
 
 @pytest.mark.parametrize(

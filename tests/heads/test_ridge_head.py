@@ -74,6 +74,13 @@ def test_gradients_flow_through_the_solution():
     assert head.log_regularisation.grad.abs() > 0
 
 
+def test_a_penalty_lost_in_rounding_is_one_line():
+    episodes = episodes_of((5, 5, 5), query=2, dimension=64, tasks=1)
+    same = 200 * episodes.support[:, ::5].repeat_interleave(5, 1).float()
+    with pytest.raises(FewshotError, match=r"head.regularisation=0.0001 is lost"):
+        RidgeHead(regularisation=1e-4)(episodes.with_items(same, episodes.query.float()))
+
+
 @pytest.mark.parametrize("options", [{"regularisation": 0.0}, {"scale": -1.0}])
 def test_what_makes_no_head_is_refused(options):
     with pytest.raises(FewshotError, match=f"head.{next(iter(options))}="):

@@ -156,6 +156,13 @@ def test_options_reach_the_library_and_unknown_ones_are_refused():
             make()
 
 
+def test_uniformity_of_prototypes_without_support_is_refused():
+    episodes = episodes_of().without_support()
+    with pytest.raises(FewshotError, match=r"use loss\.points=items"):
+        Uniformity()(episodes, no_logits(episodes))
+    assert Uniformity(points="items")(episodes, no_logits(episodes)).total.isfinite()
+
+
 def test_tasks_without_a_pair_are_refused():
     episodes = episodes_of(shot=1, query=1)
     lonely = episodes.with_items(episodes.support, episodes.query)

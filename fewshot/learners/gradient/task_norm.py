@@ -62,9 +62,11 @@ class TaskNorm(nn.Module):
     def _by_statistics_of(self, source: Tensor, x: Tensor) -> Tensor:
         dims = (0, *range(2, x.dim()))
         shape = (1, -1) + (1,) * (x.dim() - 2)
-        variance, mean = torch.var_mean(source, dims, correction=0, keepdim=True)
+        # In 32 bits at least, as BatchNorm does: a mean in 16 bits shifts whole channels.
+        wide = torch.promote_types(x.dtype, torch.float32)
+        variance, mean = torch.var_mean(source.to(wide), dims, correction=0, keepdim=True)
         scale = self.weight.reshape(shape) * (variance + self.epsilon).rsqrt()
-        return x * scale + (self.bias.reshape(shape) - mean * scale)
+        return (x * scale + (self.bias.reshape(shape) - mean * scale)).to(x.dtype)
 
     def _load_from_state_dict(self, state_dict, prefix, *rest) -> None:
         for name in ("running_mean", "running_var", "num_batches_tracked"):

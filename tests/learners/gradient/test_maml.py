@@ -104,6 +104,19 @@ def test_the_library_batchnorm_under_vmap_is_why_ours_is_by_hand():
     assert off > 1e-5
 
 
+def test_statistics_of_a_task_are_those_of_32_bits():
+    torch.manual_seed(0)
+    x = (torch.randn(80, 3, 5, 5) + torch.tensor([0.0, 6.0, 20.0]).view(-1, 1, 1)).bfloat16()
+    norm = TaskNorm(3, 1e-5, False)
+    norm.support_items = 40
+    found = norm(x)
+    assert found.dtype == torch.bfloat16
+    support = x[:40].double()
+    mean, deviation = support.mean((0, 2, 3), keepdim=True), support.std((0, 2, 3), correction=0, keepdim=True)
+    torch.testing.assert_close(found.double(), (x.double() - mean) / deviation, rtol=0.01, atol=0.02)
+    assert found[:40].double().mean((0, 2, 3)).abs().max() < 2e-3
+
+
 @BOTH
 def test_chunks_do_not_change_anything(how):
     episodes = tasks(5)
