@@ -1,8 +1,9 @@
 """`Entry`: one method on one question, tested with one training seed or several."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,7 @@ from scipy.optimize import brentq
 from scipy.stats import t
 
 from fewshot.errors import FewshotError
-from fewshot.evaluation.intervals import mean_interval
-from fewshot.evaluation.paired import differing_tasks, paired_difference, welch_of_moments
+from fewshot.evaluation.paired import differing_tasks, paired_difference
 from fewshot.evaluation.variance import seeds_and_episodes
 from fewshot.leaderboard.methods import METHOD
 
@@ -45,17 +45,40 @@ class Entry:
 
     @property
     def half_width(self) -> float:
-        """Of the 95% interval: over episodes for one seed; over seeds, and episodes where these are at hand, for several."""
+        """Of the 95% interval: over episodes for one seed, over seeds and episodes for several."""
         if len(self.rows) == 1:
             return float(self.first["ci95"])
-        if self.values is not None:
-            return seeds_and_episodes(self.values).half_width
-        return mean_interval(self.rows["accuracy"].to_numpy()).half_width
+        return _half_width([self.of_seeds, self.of_episodes])
+
+    @property
+    def of_seeds(self) -> "Part":
+        """What the choice of seeds adds to the variance of the mean; nothing is known of it with one seed."""
+        accuracies = self.rows["accuracy"].to_numpy()
+        if len(accuracies) == 1:
+            return Part(0.0, 1)
+        return Part(float(accuracies.var(ddof=1)) / len(accuracies), len(accuracies) - 1)
+
+    @property
+    def of_episodes(self) -> "Part":
+        """What the choice of episodes adds, which all seeds share; more than that where their files are not at hand."""
+        if len(self.rows) > 1 and self.values is not None:
+            episodes = self.values.shape[1]
+            return Part(max(0.0, seeds_and_episodes(self.values).episode_variance) / episodes, episodes - 1)
+        n = max(int(self.first["episodes"]), 2)
+        errors = self.rows["ci95"].to_numpy(dtype=float) / t.ppf(0.975, n - 1)
+        return Part(float((errors**2).mean()), n - 1)
 
     @property
     def numbers(self) -> str:
         """Numbers of its rows, as a person reads them."""
         return ",".join(map(str, self.rows["row"]))
+
+
+class Part(NamedTuple):
+    """A part of the variance of a mean, and the degrees of freedom of its estimate."""
+
+    variance: float
+    freedom: float
 
 
 @dataclass(frozen=True)
@@ -115,10 +138,13 @@ def compare(first: Entry, second: Entry, pair: bool = True) -> Comparison:
             return Comparison(found.mean, found.half_width, found.t_p, "paired")
         if first.seeds == second.seeds:
             found = seeds_and_episodes(one - other)
-            return Comparison(found.mean, found.half_width, _p(one - other), "paired, seeds")
+            p = _p(found.mean, lambda level: seeds_and_episodes(one - other, level).half_width)
+            return Comparison(found.mean, found.half_width, p, "paired, seeds")
         reason = f"seeds {first.seeds} and {second.seeds}"
-    difference, half_width, p = welch_of_moments(*_moments(first), *_moments(second))
-    return Comparison(difference, half_width, p, "unpaired", reason)
+    parts = [_of_both(first.of_seeds, second.of_seeds), _of_both(first.of_episodes, second.of_episodes)]
+    difference = first.mean - second.mean
+    p = _p(difference, lambda level: _half_width(parts, level))
+    return Comparison(difference, _half_width(parts), p, "unpaired", reason)
 
 
 def _entry(rows: pd.DataFrame, accuracies: Callable[[Mapping], np.ndarray] | None) -> Entry:
@@ -139,25 +165,28 @@ def _why_not(first: Entry, second: Entry) -> str:
     return "" if first.values.shape[1] > 1 else "one episode"
 
 
-def _moments(entry: Entry) -> tuple[float, float, int]:
-    """Mean, standard error and number of values: seeds if there are several, else episodes."""
-    if len(entry.rows) > 1:
-        values = entry.rows["accuracy"].to_numpy()
-        return entry.mean, float(values.std(ddof=1)) / math.sqrt(len(values)), len(values)
-    n = max(int(entry.first["episodes"]), 2)
-    return entry.mean, entry.half_width / float(t.ppf(0.975, n - 1)), n
+def _of_both(one: Part, other: Part) -> Part:
+    """Of a difference, with the degrees of freedom of Welch and Satterthwaite."""
+    both = one.variance + other.variance
+    spread = one.variance**2 / one.freedom + other.variance**2 / other.freedom
+    return Part(both, both**2 / spread if spread else 1.0)
 
 
-def _p(values: np.ndarray) -> float:
+def _half_width(parts: Sequence[Part], level: float = 0.95) -> float:
+    """Of an interval: half-widths of the parts, each with its own quantile, added as squares as in `seeds_and_episodes`."""
+    return math.sqrt(sum(float(t.ppf((1 + level) / 2, part.freedom)) ** 2 * part.variance for part in parts))
+
+
+def _p(difference: float, half_width: Callable[[float], float]) -> float:
     """Two-sided: one minus the level at which the interval reaches 0."""
-    mean = abs(values.mean())
-    if mean == 0:
+    size = abs(difference)
+    if size == 0:
         return 1.0
 
     def beyond(log_p: float) -> float:
-        return seeds_and_episodes(values, 1 - math.exp(log_p)).half_width - mean
+        return half_width(1 - math.exp(log_p)) - size
 
     least, most = math.log(1e-12), math.log(1 - 1e-12)
     if beyond(least) <= 0:
         return 0.0
-    return 1.0 if beyond(most) >= 0 else math.exp(brentq(beyond, least, most))
+    return 1.0 if beyond(most) >= 0 else math.exp(brentq(beyond, least, most, xtol=1e-10))
