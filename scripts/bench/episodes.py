@@ -3,8 +3,9 @@
     python scripts/bench/episodes.py [--shot 5] [--rounds 5] [--threads 2]
 
 5-way 5-shot 15-query episodes of mini-ImageNet's training classes, 100 images of 84x84 each, one episode at a time. easyfsl opens JPEG files, as its users do: 100 images
-of each class, written at 84x84 pixels before the clock starts, with its own preprocessing for tests and for training (a random part,
-colours, mirror image). learn2learn has decoded images in memory. Each side in a process of its own, in turns.
+of each class, written at 84x84 pixels before the clock starts, with its own preprocessing for tests (enlarged to 96, of which 84 are cut out) and for
+training (a random part, colours, mirror image). learn2learn has decoded images in memory: 8-bit ones, as fewshot has them, of which each becomes floats when it is
+asked for, and floats, as its own mini-ImageNet keeps them in four times the memory; neither is normalised. Each side in a process of its own, in turns.
 """
 
 import argparse
@@ -37,12 +38,13 @@ WAYS = {
     "easyfsl 1.5.0, JPEGs, 2 workers": {"side": "easyfsl", "workers": 2},
     "easyfsl 1.5.0, JPEGs, no worker": {"side": "easyfsl", "workers": 0},
     "learn2learn 0.2.0, in memory": {"side": "learn2learn"},
+    "learn2learn 0.2.0, floats in memory": {"side": "learn2learn", "as_floats": True},
     "fewshot, random part, mirror, colours": {"side": "fewshot", "augment": "resized_crop_jitter"},
     "fewshot, shift, mirror, colours": {"side": "fewshot", "augment": "crop_flip_jitter"},
     "easyfsl, random part, mirror, colours, 2 workers": {"side": "easyfsl", "workers": 2, "training": True},
 }
 AUGMENTED = [name for name in WAYS if "augment" in WAYS[name]]
-BESIDE = dict.fromkeys(list(WAYS)[1:5], "fewshot") | {list(WAYS)[-1]: AUGMENTED}
+BESIDE = dict.fromkeys(list(WAYS)[1:6], "fewshot") | {list(WAYS)[-1]: AUGMENTED}
 
 
 def write_files(bank: Bank, folder: Path, items: int) -> Path:
@@ -76,7 +78,7 @@ def turns_of(way: dict, arguments: argparse.Namespace) -> Callable[[], int]:
         return loaded
     bank = open_dataset("mini_imagenet", root=arguments.root, prepared=arguments.prepared).bank("train")
     if way["side"] == "learn2learn":
-        tasks = learn2learn_tasks(InMemory(bank), protocol)
+        tasks = learn2learn_tasks(InMemory(bank, way.get("as_floats", False)), protocol)
 
         def sampled() -> int:
             for _ in range(5 * arguments.episodes):

@@ -36,6 +36,7 @@ def main() -> None:
         command = [
             *(sys.executable, "-m", "fewshot.cli.main", "data=mini_imagenet", "mode=train", f"output={folder}"),
             *(f"training.log_every={arguments.every}", f"training.validate_every={arguments.every}"),
+            f"training.checkpoint_every={arguments.every}",
             *("training.patience=null", "episodes.val.episodes=100", f"episodes.train.episodes={arguments.episodes}"),
             *arguments.options,
         ]

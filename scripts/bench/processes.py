@@ -33,8 +33,11 @@ def compete(ways: dict[str, dict], arguments: Sequence[str], rounds: int) -> dic
 
     def turns(name: str, process: subprocess.Popen) -> Callable[[], int]:
         def turn() -> int:
-            process.stdin.write("\n")
-            process.stdin.flush()
+            try:
+                process.stdin.write("\n")
+                process.stdin.flush()
+            except BrokenPipeError:
+                raise SystemExit(f"{name}: its process ended") from None
             done = process.stdout.readline()
             if not done:
                 raise SystemExit(f"{name}: its process ended")

@@ -61,6 +61,12 @@ def bank_of(arguments: argparse.Namespace) -> Bank:
         return Bank(items, torch.arange(64).repeat_interleave(100), [str(i) for i in range(64)], name="random images")
 
 
+def finish() -> None:
+    """Wait for a GPU, which works on behind the back of the clock."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
 def serve_fewshot(bank: Bank, protocol: Protocol, steps: int, precision: str) -> None:
     """Turns of `meta_train` in the main thread, as people run it: its schedule, which is asked once a step, waits for them."""
     left, begun = 0, False
@@ -68,6 +74,7 @@ def serve_fewshot(bank: Bank, protocol: Protocol, steps: int, precision: str) ->
     def schedule(done: int, total: int) -> float:
         nonlocal left, begun
         if left == 0:
+            finish()
             wait_for_turn(steps if begun else None)
             left, begun = steps, True
         left -= 1
@@ -99,6 +106,7 @@ def of_bare_backbone(bank: Bank, protocol: Protocol, steps: int, precision: str)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+        finish()
         return steps
 
     return turn
@@ -127,6 +135,7 @@ def of_loop(
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+        finish()
         return steps
 
     return turn

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 import matplotlib
+import torch
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
@@ -80,8 +81,9 @@ def ran(name: str) -> str:
         [sys.executable, str(HERE / command[0]), *command[1:]], capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise SystemExit(f"{name}: {done.stderr.strip().splitlines()[-1]}")
-    machine = f"{cpu_cores()} cores of {processor()}, Python {platform.python_version()}"
+        raise SystemExit(f"{name}: {(done.stderr.strip() or f'ended with {done.returncode}').splitlines()[-1]}")
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    machine = f"{cpu_cores()} cores of {processor()}{gpu}, Python {platform.python_version()}"
     return f"`python scripts/bench/{' '.join(command)}`, {machine}:\n\n{done.stdout.strip()}"
 
 

@@ -6,6 +6,7 @@ Each in a process of its own, in turns; the first round, which reads files from 
 """
 
 import argparse
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -39,7 +40,7 @@ def main() -> None:
 
     seconds = interleaved({name: started(command) for name, command in COMMANDS.items()}, arguments.rounds)
     report(seconds, "times", dict.fromkeys(list(COMMANDS)[1:], "import torch"))
-    print("\nseconds, median: " + ", ".join(f"{name} {sorted(s)[len(s) // 2]:.2f}" for name, s in seconds.items()))
+    print("\nseconds, median: " + ", ".join(f"{name} {statistics.median(s):.2f}" for name, s in seconds.items()))
 
 
 if __name__ == "__main__":

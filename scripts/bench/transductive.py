@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=count, default=256, help="of ours in a round")
     parser.add_argument("--theirs", type=count, default=16, help="of easyfsl in a round")
     parser.add_argument("--batch", type=count, default=64, help="tasks that our heads get at a time")
-    parser.add_argument("--threads", type=count, default=2)
+    parser.add_argument("--threads", type=count, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     # As in every run of ours; it serves the other side as well.
