@@ -15,6 +15,7 @@ import statistics
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -70,7 +71,7 @@ def turns_of(way: dict, arguments: argparse.Namespace) -> Callable[[], int]:
     if "once" in way["side"]:
         backbone, scorer = network().eval(), PrototypicalNetworks(nn.Identity()).eval()
         # It shows a bar even where nobody asked for one.
-        utils.tqdm = lambda batches, **_: batches
+        utils.tqdm = partial(utils.tqdm, disable=True)
 
         def whole() -> int:
             embedded = predict_embeddings(DataLoader(data, batch_size=128), backbone)
