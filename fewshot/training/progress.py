@@ -81,3 +81,8 @@ class TrainingProgress:
                 best = "  best so far" if row.get("best") else ""
                 text += f"  val {row['val_accuracy']:.2f} ± {row['val_ci95']:.2f}%{best}"
             self.console.print(f"{self.unit} {done}/{self.total}  {text}", highlight=False, soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """Show a line of words."""
+        if self.enabled:
+            self.console.print(text, highlight=False, soft_wrap=True)

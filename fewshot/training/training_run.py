@@ -20,6 +20,7 @@ from fewshot.training.checkpoint import load_tree, save_tree, save_weights
 from fewshot.training.curve import TrainingCurve
 from fewshot.training.parameter_groups import parameter_groups
 from fewshot.training.progress import TrainingProgress
+from fewshot.training.saturation import saturation_note
 from fewshot.training.shared_batch_norm import share_batch_norms
 
 CHECKPOINT, BEST, LAST = "checkpoint.safetensors", "best.safetensors", "last.safetensors"
@@ -117,9 +118,15 @@ class TrainingRun:
                 self.rows.append(row)
                 curve.add(row, episodes_per_second=progress.rate(self.done))
                 progress.row(row)
+                if len(self.rows) == 1 and (note := self._note(row["loss"])):
+                    progress.note(note)
                 if checkpoint and self.writes:
                     save_tree(self.folder / CHECKPOINT, self.state())
         curve.close()
+
+    def _note(self, loss: float) -> str | None:
+        way = getattr(self.sampler.protocol, "way", None)
+        return None if way is None else saturation_note(self.learner, loss, way)
 
     def step(self) -> TrainingLoss:
         """One optimiser step on the next tasks, shared by all processes."""
