@@ -13,7 +13,7 @@ for shot in ${SHOTS:-1 5}; do
   quick="[own,{head: nearest_centroid, transform: l2n},{head: nearest_centroid, transform: un},{head: prototype, distance: cosine},
 {head: matching, scale: 10.0},ridge,{head: ridge, features: l2n, regularisation: 1.0},bd_cspn,{head: soft_kmeans, features: cl2n},
 {head: laplacian_shot, weight: $laplacian},{head: slk, weight: $means},{head: slk, centres: modes, weight: $modes},
-{head: label_propagation, features: cl2n, alpha: $alpha, sigma: $sigma},{head: tim, temperature: 10.0}]"
+{head: label_propagation, features: cl2n, alpha: $alpha, sigma: $sigma, self_loops: false},{head: tim, temperature: 10.0}]"
   slow="[{head: prototype_adaptation, features: cl2n, scale: $scale},pt_map,{head: pt_map, balance: $balance},
 {head: alpha_tim, alpha: 1.0},logistic,finetune,{head: finetune, classifier: cosine}]"
   for heads in "$quick" "$slow"; do
