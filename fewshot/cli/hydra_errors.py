@@ -55,8 +55,13 @@ def wrong_choice(error: TypeError | ValueError) -> str | None:
     if Path(places[-1]).name != "defaults_list.py":
         return None
     pairs = (text.partition("=")[::2] for text in sys.argv[1:])
-    wrong = [f"{k}={v}" for k, v in pairs if (conf_folder() / k.lstrip("+~")).is_dir() and not _is_name(v)]
+    wrong = [f"{k}={v}" for k, v in pairs if _is_group(k) and not all(map(_is_name, v.split(",")))]
     return f"{', '.join(wrong) or error}: a group takes the name of a choice, such as augment=none; fewshot --help lists them"
+
+
+def _is_group(key: str) -> bool:
+    # The part after the sign says where the choice goes.
+    return (conf_folder() / key.lstrip("+~").partition("@")[0]).is_dir()
 
 
 def _is_name(value: str) -> bool:

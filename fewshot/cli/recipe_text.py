@@ -27,6 +27,7 @@ _USUAL = {
     "augment.erase_value": (None,),
     "episodes.train.pool": (None,),
     "training.frozen_backbone": (False, None),
+    "head.self_loops": (False,),
     "held_out": (0.0, None),
     "semantics": (None, {}),
 }

@@ -18,7 +18,7 @@ class Calibration(NamedTuple):
         mce: that of the worst bin.
         ece_if_calibrated: what `ece` comes to when labels are drawn from the probabilities themselves: with so many queries
             no learner does better.
-        nll: mean negative log-probability of the true class, natural logarithm; one that is 0 counts as the least number above it.
+        nll: mean negative log-probability of the true class, natural logarithm; one below the least normal number of 64 bits counts as that, 708.
         brier: mean sum of squared errors over classes, 0..2.
         bins: for each bin that is not empty `[lower edge, share of queries, mean confidence, share of right]`.
     """

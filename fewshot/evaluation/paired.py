@@ -93,26 +93,12 @@ def paired_difference(first: np.ndarray, second: np.ndarray, level: float = 0.95
 
 def welch(first: np.ndarray, second: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
     """Difference of two means that are not paired, its half-width and two-sided p-value (Welch 1947)."""
-    n, m = len(first), len(second)
-    return welch_of_moments(
-        float(np.mean(first)),
-        float(np.std(first, ddof=1)) / math.sqrt(n),
-        n,
-        float(np.mean(second)),
-        float(np.std(second, ddof=1)) / math.sqrt(m),
-        m,
-        level,
-    )
-
-
-def welch_of_moments(
-    mean: float, error: float, n: int, other_mean: float, other_error: float, m: int, level: float = 0.95
-) -> tuple[float, float, float]:
-    """`welch` of means, their standard errors, and numbers of values."""
     from scipy.stats import t
 
+    n, m = len(first), len(second)
+    error, other_error = (float(np.std(x, ddof=1)) / math.sqrt(len(x)) for x in (first, second))
     variance = error**2 + other_error**2
-    difference = mean - other_mean
+    difference = float(np.mean(first)) - float(np.mean(second))
     if variance == 0:
         return difference, 0.0, 0.0 if difference else 1.0
     degrees = variance**2 / (error**4 / (n - 1) + other_error**4 / (m - 1))

@@ -19,7 +19,8 @@ class PrototypeHead(nn.Module):
     """Scores a query by its nearness to the prototype of each class.
 
     Logits are `-||x - p||^2 / temperature` (`euclidean`) or `cos(x, p) / temperature` (`cosine`).
-    The paper has temperature 1 for both; cosine needs about 0.1 to train well. `snr` has minus the
+    The paper has temperature 1 for both; cosine needs about 0.1 to train well, squared distances of d features behind BatchNorm,
+    which begin near d, about d / 16. `snr` has minus the
     signal-to-noise distance with the prototype as the signal, `mahalanobis` minus a squared distance that is trained.
 
     Args:

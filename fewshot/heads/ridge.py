@@ -34,6 +34,10 @@ def ridge_scores(
             gram + regularisation * torch.eye(min(s, d), dtype=gram.dtype, device=gram.device)
         )
     except torch.linalg.LinAlgError:
+        if not bool(gram.isfinite().all()):
+            raise FewshotError(
+                "features that are not numbers; use a lower learning rate or trainer.precision=32"
+            ) from None
         raise FewshotError(
             f"head.regularisation={float(regularisation):g} is lost beside the features' squares of up to {float(gram.detach().max()):.3g} and "
             f"leaves no unique solution; use a larger one, or features=l2n"

@@ -16,6 +16,13 @@ from fewshot.evaluation.variance import seeds_and_episodes
 from fewshot.leaderboard.methods import METHOD
 
 
+class Part(NamedTuple):
+    """A part of the variance of a mean, and the degrees of freedom of its estimate."""
+
+    variance: float
+    freedom: float
+
+
 @dataclass(frozen=True, eq=False)
 class Entry:
     """What is ranked and compared.
@@ -51,15 +58,15 @@ class Entry:
         return _half_width([self.of_seeds, self.of_episodes])
 
     @property
-    def of_seeds(self) -> "Part":
+    def of_seeds(self) -> Part:
         """What the choice of seeds adds to the variance of the mean; nothing is known of it with one seed."""
         accuracies = self.rows["accuracy"].to_numpy()
         if len(accuracies) == 1:
-            return Part(0.0, 1)
+            return Part(math.nan, 1)
         return Part(float(accuracies.var(ddof=1)) / len(accuracies), len(accuracies) - 1)
 
     @property
-    def of_episodes(self) -> "Part":
+    def of_episodes(self) -> Part:
         """What the choice of episodes adds, which all seeds share; more than that where their files are not at hand."""
         if len(self.rows) > 1 and self.values is not None:
             episodes = self.values.shape[1]
@@ -72,13 +79,6 @@ class Entry:
     def numbers(self) -> str:
         """Numbers of its rows, as a person reads them."""
         return ",".join(map(str, self.rows["row"]))
-
-
-class Part(NamedTuple):
-    """A part of the variance of a mean, and the degrees of freedom of its estimate."""
-
-    variance: float
-    freedom: float
 
 
 @dataclass(frozen=True)
@@ -141,10 +141,12 @@ def compare(first: Entry, second: Entry, pair: bool = True) -> Comparison:
             p = _p(found.mean, lambda level: seeds_and_episodes(one - other, level).half_width)
             return Comparison(found.mean, found.half_width, p, "paired, seeds")
         reason = f"seeds {first.seeds} and {second.seeds}"
-    parts = [_of_both(first.of_seeds, second.of_seeds), _of_both(first.of_episodes, second.of_episodes)]
+    parts = [
+        _of_both(_of_seeds(first, second), _of_seeds(second, first)),
+        _of_both(first.of_episodes, second.of_episodes),
+    ]
     difference = first.mean - second.mean
-    p = _p(difference, lambda level: _half_width(parts, level))
-    return Comparison(difference, _half_width(parts), p, "unpaired", reason)
+    return Comparison(difference, _half_width(parts), _p_of_parts(difference, parts), "unpaired", reason)
 
 
 def _entry(rows: pd.DataFrame, accuracies: Callable[[Mapping], np.ndarray] | None) -> Entry:
@@ -165,6 +167,15 @@ def _why_not(first: Entry, second: Entry) -> str:
     return "" if first.values.shape[1] > 1 else "one episode"
 
 
+def _of_seeds(entry: Entry, other: Entry) -> Part:
+    """A method of one seed is taken to vary with it as the other does; where both have one, nothing is known of either."""
+    if len(entry.rows) > 1:
+        return entry.of_seeds
+    if len(other.rows) == 1:
+        return Part(0.0, 1)
+    return Part(other.of_seeds.variance * len(other.rows), other.of_seeds.freedom)
+
+
 def _of_both(one: Part, other: Part) -> Part:
     """Of a difference, with the degrees of freedom of Welch and Satterthwaite."""
     both = one.variance + other.variance
@@ -177,11 +188,21 @@ def _half_width(parts: Sequence[Part], level: float = 0.95) -> float:
     return math.sqrt(sum(float(t.ppf((1 + level) / 2, part.freedom)) ** 2 * part.variance for part in parts))
 
 
+def _p_of_parts(difference: float, parts: Sequence[Part]) -> float:
+    varying = [part for part in parts if part.variance]
+    if len(varying) == 1:
+        # One quantile for all has a closed form.
+        return float(2 * t.sf(abs(difference) / math.sqrt(varying[0].variance), varying[0].freedom))
+    return _p(difference, lambda level: _half_width(parts, level))
+
+
 def _p(difference: float, half_width: Callable[[float], float]) -> float:
     """Two-sided: one minus the level at which the interval reaches 0."""
     size = abs(difference)
     if size == 0:
         return 1.0
+    if math.isnan(half_width(0.95)):
+        return math.nan
 
     def beyond(log_p: float) -> float:
         return half_width(1 - math.exp(log_p)) - size

@@ -27,8 +27,7 @@ class Alignment(nn.Module):
     Hypersphere, 2020, section 4.1. Pairs of a class stand for the two views of an image there.
     """
 
-    # Unlike the losses that count pairs it takes them as numbers of each task, so that tasks may go through vmap.
-    needs_pairs = True
+    counts_pairs = True
 
     def __init__(self, power: float = 2.0):
         super().__init__()

@@ -2,6 +2,7 @@
 
 import math
 
+from fewshot.heads.prototype import PrototypeHead
 from fewshot.learners.learner import Learner
 
 # Of the loss that chance has.
@@ -11,22 +12,26 @@ _FEATURES_PER_DEGREE = 16
 
 
 def saturation_note(learner: Learner, loss: float, way: int) -> str | None:
-    """One line where the first episodes' loss is several times that of chance and a temperature would help; else None.
+    """One line where the first episodes' loss is several times that of chance and a larger temperature would help; else None.
 
     Args:
-        learner: in training; one whose head has a temperature as `head=prototype`.
+        learner: in training; something is said of prototypes by squared distances alone.
         loss: mean over the first episodes.
         way: of the tasks.
     """
     chance = math.log(way)
-    size = getattr(getattr(learner, "backbone", None), "feature_size", None)
-    if not hasattr(getattr(learner, "head", None), "log_temperature") or size is None or loss <= _TOO_MUCH * chance:
+    head, size = getattr(learner, "head", None), getattr(getattr(learner, "backbone", None), "feature_size", None)
+    if (
+        not isinstance(head, PrototypeHead)
+        or head.distance != "euclidean"
+        or size is None
+        or loss <= _TOO_MUCH * chance
+    ):
         return None
-    now = float(learner.head.log_temperature.detach().exp())
     better = max(1, round(size / _FEATURES_PER_DEGREE))
-    if now >= better:
+    if float(head.log_temperature.detach().exp()) >= better:
         return None
     return (
         f"note: the loss of the first episodes is {loss:.1f}, of guessing {chance:.1f}: scores of {size} features are too far apart to learn "
-        f"from; head.temperature={better} instead of {now:g} usually trains faster and better"
+        f"from; head.temperature={better} usually trains faster and better"
     )

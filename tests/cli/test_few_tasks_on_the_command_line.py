@@ -57,6 +57,8 @@ def test_each_choice_trains_and_is_in_the_row(fewshot, choice, column, text):
         ("learner=reptile loss=metrix episodes.train.shot=2", "of which one shot has none of a class"),
         ("learner=maml loss=multi_similarity", "of which one shot has none of a class"),
         ("learner=maml loss=alignment", "of which one shot has none of a class"),
+        ("learner=anil loss=alignment episodes.train.shot=2", "a loss over pairs of features has no gradient by head"),
+        ("learner=maml learner.tasks=vmap loss=alignment episodes.train.shot=2", "learner.tasks=vmap cannot take a loss over pairs"),
         ("task_augmentation=interval_bounds task_augmentation.weight=0.5", "goes with task_augmentation.weighting=fixed"),
         ("learner=classifier training=classification episodes.train.pool=4", "is trained on images, not on episodes"),
         ("learner=maml learner.tasks=vmap loss=multi_similarity", "learner.tasks=vmap cannot take a loss over pairs"),

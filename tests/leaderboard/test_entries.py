@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import ttest_ind_from_stats
 
+from fewshot.evaluation.variance import seeds_and_episodes
 from fewshot.leaderboard.entries import Entry, compare
 
 EPISODES = 600
@@ -39,12 +40,35 @@ def test_equal_methods_of_several_seeds_on_other_episodes_are_seldom_told_apart(
     # Of 300 with 5% there are 15, and more than 27 in 2 of 1000.
     assert wrong <= 27
     assert covered >= 273
+    if seed_deviation == 1.5:
+        # Where one part is most of the variance an interval is not much wider than it has to be.
+        assert wrong >= 1
+        assert covered <= 297
+
+
+@pytest.mark.parametrize("seed_deviation", [0.0, 1.5])
+def test_one_seed_beside_several_is_taken_to_vary_as_they_do(seed_deviation):
+    rng = np.random.default_rng(1)
+    found = [compare(entry(rng, seed_deviation, "a"), entry(rng, seed_deviation, "b", seeds=1)) for _ in range(300)]
+    assert sum(comparison.p < 0.05 for comparison in found) <= 27
 
 
 def test_methods_that_differ_are_told_apart():
+    # The standard error of a difference is about 0.5, of which 2.5 are 5.
     rng = np.random.default_rng(0)
-    found = [compare(entry(rng, 0.1, "a", mean=55.0), entry(rng, 0.1, "b")).p for _ in range(50)]
-    assert np.mean(np.array(found) < 0.05) > 0.95
+    found = [compare(entry(rng, 0.1, "a", mean=52.5), entry(rng, 0.1, "b")).p for _ in range(50)]
+    assert np.mean(np.array(found) < 0.05) > 0.9
+
+
+def test_an_interval_of_several_seeds_is_that_of_seeds_and_episodes():
+    known = entry(np.random.default_rng(0), 0.5, "a")
+    assert known.half_width == pytest.approx(seeds_and_episodes(known.values).half_width)
+
+
+def test_without_an_interval_there_is_no_p():
+    first, second = (entry(np.random.default_rng(i), 0.5, name, seeds=1, files=False) for i, name in enumerate("ab"))
+    first.rows["ci95"] = np.nan
+    assert np.isnan(compare(first, second).p)
 
 
 def test_of_one_seed_it_is_welch():

@@ -27,7 +27,7 @@ class LabelPropagationHead(nn.Module):
         sigma: width of the graph's kernel, more than 0, beside the root of the mean squared difference of a
             feature: about 1 for features as a backbone makes them, about `1 / sqrt(d)` for those of unit length.
         learn_sigma: train it with the backbone, from that start.
-        self_loops: an item's weight to itself is 1, as in the authors' code; else 0.
+        self_loops: an item's weight to itself is 1, as in the authors' code and with `head=label_propagation`; else 0.
 
     Raises:
         FewshotError: a number out of range.
@@ -44,7 +44,7 @@ class LabelPropagationHead(nn.Module):
         neighbours: int = 19,
         sigma: float = 1.0,
         learn_sigma: bool = False,
-        self_loops: bool = True,
+        self_loops: bool = False,
     ):
         super().__init__()
         if not 0 <= alpha < 1:

@@ -91,8 +91,7 @@ class GradientLearner(Learner):
 
     def check_pairs(self, loss: nn.Module | None, protocol: Protocol) -> None:
         """Raise a FewshotError if a loss over pairs would see the support set of a task without a pair of one class."""
-        needs = loss is not None and any(getattr(part, "needs_pairs", False) for part in loss.modules())
-        if (needs or counts_pairs(loss)) and max(protocol.shots) < 2:
+        if counts_pairs(loss) and max(protocol.shots) < 2:
             raise FewshotError(
                 f"{protocol}: {type(self).__name__} adapts to the support set by a loss over pairs, of which one shot has none of a "
                 f"class; use two shots, or loss=cross_entropy"
