@@ -139,7 +139,7 @@ BAD = [
         ["augment=null"],
         "augment=null: a group takes the name of a choice, such as augment=none; fewshot --help lists them",
     ),
-    (["-m", "head=matching,ridge", "augment=null"], "error: augment=null: a group takes"),
+    (["head=matching,ridge", "augment=null", "-m"], "error: augment=null: a group takes"),
     (["learner=hybrid_consistency", "augment@learner.strong=1"], "error: augment@learner.strong=1: a group takes"),
     (["head=[1]"], "head=[1]: a group takes the name of a choice"),
     (["loss=triplet", "head=1"], "error: head=1: a group takes the name of a choice"),
