@@ -98,7 +98,7 @@ def test_every_transductive_head_scores_the_features_of_any_learner(fewshot):
 def test_label_propagation_is_trained_in_episodes(fewshot):
     assert fewshot("head=label_propagation", "head.learn_sigma=true", "unbalanced=null") == 0
     row = read("leaderboard.csv").iloc[0]
-    assert (row["head"], row.transductive) == ("label_propagation(learn_sigma=True)", True)
+    assert (row["head"], row.transductive) == ("label_propagation(learn_sigma=True, self_loops=True)", True)
 
 
 def test_any_head_takes_any_features(fewshot):
