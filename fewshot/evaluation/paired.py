@@ -8,6 +8,7 @@ import numpy as np
 
 from fewshot.errors import FewshotError
 from fewshot.evaluation.intervals import mean_interval
+from fewshot.evaluation.variance import Part, half_width_of, of_difference, p_value
 
 # What must agree before accuracies may be subtracted episode by episode; the last of them decide, the others explain.
 SAME_TASKS = (
@@ -93,18 +94,9 @@ def paired_difference(first: np.ndarray, second: np.ndarray, level: float = 0.95
 
 def welch(first: np.ndarray, second: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
     """Difference of two means that are not paired, its half-width and two-sided p-value (Welch 1947)."""
-    from scipy.stats import t
-
-    n, m = len(first), len(second)
-    error, other_error = (float(np.std(x, ddof=1)) / math.sqrt(len(x)) for x in (first, second))
-    variance = error**2 + other_error**2
-    difference = float(np.mean(first)) - float(np.mean(second))
-    if variance == 0:
-        return difference, 0.0, 0.0 if difference else 1.0
-    degrees = variance**2 / (error**4 / (n - 1) + other_error**4 / (m - 1))
-    root = math.sqrt(variance)
-    p = 2 * t.sf(abs(difference) / root, degrees)
-    return difference, float(t.ppf((1 + level) / 2, degrees) * root), float(p)
+    one, other = (Part(float(np.var(x, ddof=1)) / len(x), len(x) - 1) for x in (first, second))
+    difference, parts = float(np.mean(first)) - float(np.mean(second)), [of_difference(one, other)]
+    return difference, half_width_of(parts, level), p_value(difference, parts)
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:

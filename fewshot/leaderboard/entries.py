@@ -1,26 +1,18 @@
 """`Entry`: one method on one question, tested with one training seed or several."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import brentq
 from scipy.stats import t
 
 from fewshot.errors import FewshotError
 from fewshot.evaluation.paired import differing_tasks, paired_difference
-from fewshot.evaluation.variance import seeds_and_episodes
+from fewshot.evaluation.variance import Part, half_width_of, of_difference, p_value, seeds_and_episodes
 from fewshot.leaderboard.methods import METHOD
-
-
-class Part(NamedTuple):
-    """A part of the variance of a mean, and the degrees of freedom of its estimate."""
-
-    variance: float
-    freedom: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,25 +47,21 @@ class Entry:
         """Of the 95% interval: over episodes for one seed, over seeds and episodes for several."""
         if len(self.rows) == 1:
             return float(self.first["ci95"])
-        return _half_width([self.of_seeds, self.of_episodes])
+        return half_width_of(self.parts)
 
-    @property
-    def of_seeds(self) -> Part:
-        """What the choice of seeds adds to the variance of the mean; nothing is known of it with one seed."""
-        accuracies = self.rows["accuracy"].to_numpy()
-        if len(accuracies) == 1:
-            return Part(math.nan, 1)
-        return Part(float(accuracies.var(ddof=1)) / len(accuracies), len(accuracies) - 1)
+    @cached_property
+    def parts(self) -> tuple[Part, Part]:
+        """Of the variance of the mean: of the choice of seeds, of which one seed says nothing, and of episodes, which all seeds share.
 
-    @property
-    def of_episodes(self) -> Part:
-        """What the choice of episodes adds, which all seeds share; more than that where their files are not at hand."""
+        Where the files of several seeds are not at hand, the latter is that of a single seed, which is more.
+        """
         if len(self.rows) > 1 and self.values is not None:
-            episodes = self.values.shape[1]
-            return Part(max(0.0, seeds_and_episodes(self.values).episode_variance) / episodes, episodes - 1)
-        n = max(int(self.first["episodes"]), 2)
+            return seeds_and_episodes(self.values).parts
+        accuracies, n = self.rows["accuracy"].to_numpy(dtype=float), max(int(self.first["episodes"]), 2)
         errors = self.rows["ci95"].to_numpy(dtype=float) / t.ppf(0.975, n - 1)
-        return Part(float((errors**2).mean()), n - 1)
+        seeds = len(accuracies)
+        of_seeds = Part(float(accuracies.var(ddof=1)) / seeds, seeds - 1) if seeds > 1 else Part(0.0, 1)
+        return of_seeds, Part(float((errors**2).mean()), n - 1)
 
     @property
     def numbers(self) -> str:
@@ -138,15 +126,14 @@ def compare(first: Entry, second: Entry, pair: bool = True) -> Comparison:
             return Comparison(found.mean, found.half_width, found.t_p, "paired")
         if first.seeds == second.seeds:
             found = seeds_and_episodes(one - other)
-            p = _p(found.mean, lambda level: seeds_and_episodes(one - other, level).half_width)
-            return Comparison(found.mean, found.half_width, p, "paired, seeds")
+            return Comparison(found.mean, found.half_width, p_value(found.mean, found.parts), "paired, seeds")
         reason = f"seeds {first.seeds} and {second.seeds}"
     parts = [
-        _of_both(_of_seeds(first, second), _of_seeds(second, first)),
-        _of_both(first.of_episodes, second.of_episodes),
+        of_difference(_of_seeds(first, second), _of_seeds(second, first)),
+        of_difference(first.parts[1], second.parts[1]),
     ]
     difference = first.mean - second.mean
-    return Comparison(difference, _half_width(parts), _p_of_parts(difference, parts), "unpaired", reason)
+    return Comparison(difference, half_width_of(parts), p_value(difference, parts), "unpaired", reason)
 
 
 def _entry(rows: pd.DataFrame, accuracies: Callable[[Mapping], np.ndarray] | None) -> Entry:
@@ -170,44 +157,6 @@ def _why_not(first: Entry, second: Entry) -> str:
 def _of_seeds(entry: Entry, other: Entry) -> Part:
     """A method of one seed is taken to vary with it as the other does; where both have one, nothing is known of either."""
     if len(entry.rows) > 1:
-        return entry.of_seeds
-    if len(other.rows) == 1:
-        return Part(0.0, 1)
-    return Part(other.of_seeds.variance * len(other.rows), other.of_seeds.freedom)
-
-
-def _of_both(one: Part, other: Part) -> Part:
-    """Of a difference, with the degrees of freedom of Welch and Satterthwaite."""
-    both = one.variance + other.variance
-    spread = one.variance**2 / one.freedom + other.variance**2 / other.freedom
-    return Part(both, both**2 / spread if spread else 1.0)
-
-
-def _half_width(parts: Sequence[Part], level: float = 0.95) -> float:
-    """Of an interval: half-widths of the parts, each with its own quantile, added as squares as in `seeds_and_episodes`."""
-    return math.sqrt(sum(float(t.ppf((1 + level) / 2, part.freedom)) ** 2 * part.variance for part in parts))
-
-
-def _p_of_parts(difference: float, parts: Sequence[Part]) -> float:
-    varying = [part for part in parts if part.variance]
-    if len(varying) == 1:
-        # One quantile for all has a closed form.
-        return float(2 * t.sf(abs(difference) / math.sqrt(varying[0].variance), varying[0].freedom))
-    return _p(difference, lambda level: _half_width(parts, level))
-
-
-def _p(difference: float, half_width: Callable[[float], float]) -> float:
-    """Two-sided: one minus the level at which the interval reaches 0."""
-    size = abs(difference)
-    if size == 0:
-        return 1.0
-    if math.isnan(half_width(0.95)):
-        return math.nan
-
-    def beyond(log_p: float) -> float:
-        return half_width(1 - math.exp(log_p)) - size
-
-    least, most = math.log(1e-12), math.log(1 - 1e-12)
-    if beyond(least) <= 0:
-        return 0.0
-    return 1.0 if beyond(most) >= 0 else math.exp(brentq(beyond, least, most, xtol=1e-10))
+        return entry.parts[0]
+    variance, freedom = other.parts[0]
+    return Part(variance * len(other.rows), freedom)

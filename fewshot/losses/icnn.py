@@ -116,12 +116,12 @@ class ICNN(nn.Module):
             points = torch.cat([episodes.support, episodes.query], dim=1)
             labels = torch.cat([episodes.support_labels, episodes.query_labels], dim=1)
             more = {"inspected": points.shape[1] // episodes.way}
-        fewest = min(points.shape[1], episodes.support.shape[1] + 2 if self.variant == "query" else points.shape[1])
-        if fewest < 3:
+        if points.shape[1] < 3:
             raise FewshotError(
-                f"loss=icnn of variant {self.variant} needs at least 3 items, and some support for variant query; this task has "
-                f"{episodes.support.shape[1]} of support and {episodes.query.shape[1]} queries"
+                f"loss=icnn of variant {self.variant} needs at least 3 items, this task has {points.shape[1]}"
             )
+        if self.variant == "query" and not episodes.support.shape[1]:
+            raise FewshotError("loss=icnn of variant query compares with the support, and these tasks have none")
         score = icnn_score(points, labels, neighbours=self.neighbours, spread=self.spread, **more)
         value = -score.clamp(_LEAST, 1).log().mean()
         return LossValue(value, {f"icnn_{self.variant}": value.detach()})

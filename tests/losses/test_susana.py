@@ -166,11 +166,11 @@ def test_prototypes_of_no_support_are_refused():
 
 def test_queries_without_support_are_refused():
     episodes = episodes_of().without_support()
-    with pytest.raises(FewshotError, match="some support for variant query; this task has 0 of support"):
+    with pytest.raises(FewshotError, match="variant query compares with the support, and these tasks have none"):
         ICNN("query")(episodes, no_logits(episodes))
 
 
 def test_tasks_that_are_too_small_are_refused():
     episodes = episodes_of(way=2, shot=1, query=1)
-    with pytest.raises(FewshotError, match=r"needs at least 3 items.*this task has 2 of support and 2 queries"):
+    with pytest.raises(FewshotError, match="needs at least 3 items, this task has 2"):
         ICNN("support")(episodes, no_logits(episodes))
