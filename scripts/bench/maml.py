@@ -38,7 +38,7 @@ from fewshot.losses.cross_entropy import CrossEntropy
 
 sys.path.insert(0, str(Path(__file__).parent))
 from command import add_folders, count, run
-from rounds import interleaved, ratios
+from rounds import interleaved, ratios, wait_for
 
 LR = 0.5
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -206,12 +206,11 @@ def main() -> None:
 
 
 def _finished(side: Side, bank: Bank) -> Callable[[], int]:
-    """A meta-step whose end is waited for; a GPU works on behind the back of the clock."""
+    """A meta-step whose end is waited for."""
 
     def work() -> int:
         done = side.work()
-        if bank.device.type == "cuda":
-            torch.cuda.synchronize()
+        wait_for(bank.device)
         return done
 
     return work

@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from command import add_folders, count, run
 from peers import InMemory, easyfsl_sampler, learn2learn_tasks
 from processes import compete, serve, wait_for_turn
-from rounds import report
+from rounds import report, wait_for
 
 WAYS = {
     "fewshot": {"side": "fewshot"},
@@ -61,12 +61,6 @@ def bank_of(arguments: argparse.Namespace) -> Bank:
         return Bank(items, torch.arange(64).repeat_interleave(100), [str(i) for i in range(64)], name="random images")
 
 
-def finish() -> None:
-    """Wait for a GPU, which works on behind the back of the clock."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
 def serve_fewshot(bank: Bank, protocol: Protocol, steps: int, precision: str) -> None:
     """Turns of `meta_train` in the main thread, as people run it: its schedule, which is asked once a step, waits for them."""
     left, begun = 0, False
@@ -74,7 +68,7 @@ def serve_fewshot(bank: Bank, protocol: Protocol, steps: int, precision: str) ->
     def schedule(done: int, total: int) -> float:
         nonlocal left, begun
         if left == 0:
-            finish()
+            wait_for(bank.device)
             wait_for_turn(steps if begun else None)
             left, begun = steps, True
         left -= 1
@@ -106,7 +100,7 @@ def of_bare_backbone(bank: Bank, protocol: Protocol, steps: int, precision: str)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        finish()
+        wait_for(bank.device)
         return steps
 
     return turn
@@ -135,7 +129,7 @@ def of_loop(
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        finish()
+        wait_for(query.device)
         return steps
 
     return turn

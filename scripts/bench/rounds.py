@@ -4,6 +4,8 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+import torch
+
 
 def interleaved(
     competitors: dict[str, Callable[[], int]], rounds: int, clock: Callable[[], float] = time.perf_counter
@@ -23,6 +25,12 @@ def interleaved(
             if turn:
                 seconds[name].append((clock() - began) / units)
     return seconds
+
+
+def wait_for(device: torch.device) -> None:
+    """Until a GPU, which works on behind the back of the clock, has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
 
 
 def ratios(ours: list[float], theirs: list[float]) -> tuple[float, float, float]:

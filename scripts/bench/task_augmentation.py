@@ -28,7 +28,7 @@ from fewshot.task_augmentation.task_mixup import TaskMixup
 
 sys.path.insert(0, str(Path(__file__).parent))
 from command import count, run
-from rounds import interleaved, report
+from rounds import interleaved, report, wait_for
 
 _STEPS = 1
 WAYS = {
@@ -63,8 +63,7 @@ def steps_of(learner: Learner, episodes: Episodes):
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        if episodes.device.type == "cuda":
-            torch.cuda.synchronize()
+        wait_for(episodes.device)
         return _STEPS
 
     return work
