@@ -52,12 +52,29 @@ def _check_types(node: DictConfig, where: str) -> None:
             fitting(node[name], hint, f"{where}.{name}")
 
 
+def _check_names(node: DictConfig, where: str) -> None:
+    """Raise a FewshotError where a node sets what its `_target_` does not take, as a recipe's options of another choice."""
+    parameters = _parameters(node)
+    if not parameters or any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    # Hydra's own words are _target_, _partial_ and the like.
+    foreign = [name for name in node if name not in parameters and not (name.startswith("_") and name.endswith("_"))]
+    if foreign:
+        drop = " ".join(f"~{where}.{name}" for name in foreign)
+        takes = ", ".join(name for name in parameters) or "nothing"
+        raise FewshotError(
+            f"{where}: {node._target_} has no {' or '.join(foreign)} (it takes {takes}); "
+            f"an option that a recipe sets for another choice goes away with {drop}"
+        )
+
+
 def make(node: DictConfig, where: str, **extra: Any) -> Any:
     """Instantiate the `_target_` of a node; what cannot be made is one line that names the node."""
     if "_target_" not in (node or {}):
         raise FewshotError(f"{where} has no _target_; choose one of the files in conf/{where}/")
     with contextlib.suppress(ImportError):
         # What cannot be imported is told by hydra, below.
+        _check_names(node, where)
         _check_types(node, where)
     try:
         return instantiate(node, **_floats(node), **extra)
