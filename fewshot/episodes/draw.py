@@ -109,6 +109,9 @@ def order(words: np.ndarray) -> np.ndarray:
 
 def rearranged(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """`rows[i, columns[i, j]]`, for any number of columns."""
+    if rows.strides[0] == 0:
+        # One row for all, as the labels of tasks with as many queries of each class.
+        return rows[0].take(columns)
     first = np.arange(len(rows))[:, None] * rows.shape[1]
     return np.ascontiguousarray(rows).ravel().take(first + columns)
 
