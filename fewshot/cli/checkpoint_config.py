@@ -17,6 +17,7 @@ _OF_TRAINING = (
     "data.train",
     "task_augmentation",
     "data.base_classes",
+    "data.training_pipeline",
     "episodes.train",
     "episodes.val",
     "classifier",

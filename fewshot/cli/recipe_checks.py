@@ -1,7 +1,7 @@
 """What must hold before a run begins to train."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -15,7 +15,9 @@ from fewshot.data.bank import Bank
 from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.views import ViewProtocol
 from fewshot.errors import FewshotError
+from fewshot.heads.catalog import make_head
 from fewshot.heads.contract import check_head
+from fewshot.heads.feature_transform import bare
 from fewshot.learners.feature_learner import FeatureLearner
 from fewshot.learners.learner import Learner
 from fewshot.losses.cross_entropy import CrossEntropy
@@ -117,10 +119,54 @@ def check_frozen(config: DictConfig, learner: Learner, pretraining: str) -> None
         raise FewshotError(
             f"training.frozen_backbone=true embeds each image once, as it is; leave out augment={changes}"
         )
+    if config.data.get("training_pipeline") is not None:
+        raise FewshotError(
+            "training.frozen_backbone=true embeds each image once, as tests see it; leave out data.training_pipeline"
+        )
     if makes_new_tasks(config):
         raise FewshotError(
             "training.frozen_backbone=true embeds each image once, and new tasks are made of images; leave out task_augmentation"
         )
+
+
+def check_untrained_options(nodes: Sequence[DictConfig], known: dict) -> None:
+    """Raise a FewshotError if a head's nodes differ in what training started with: the trained value takes its place.
+
+    Args:
+        nodes: of the head as it was trained, and with other options.
+        known: what heads may ask for.
+    """
+    first, *others = nodes
+    before = _start_values(first, known)
+    for other in others:
+        names = [name for name in other if name not in first or other[name] != first[name]]
+        if not names:
+            continue
+        now = _start_values(other, known)
+        for name, value in now.items():
+            if name in before and before[name].shape == value.shape and not torch.equal(before[name], value):
+                raise FewshotError(
+                    f"head.{' and head.'.join(names)}: training went on from that value, and a test has the trained one; type head= "
+                    f"too for a new head, or leave it out"
+                )
+
+
+def _start_values(node: DictConfig, known: dict) -> dict[str, torch.Tensor]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return {name: p.detach() for name, p in bare(make_head(node, known)).named_parameters()}
+
+
+def check_percent(heads: Iterable[nn.Module | None], bank: Bank) -> None:
+    """Raise a FewshotError if a head takes what is known of classes for percent, and it is none."""
+    known = bank.class_attributes
+    for head in heads:
+        scaling = None if head is None else getattr(bare(head), "scaling", None)
+        if scaling in ("percent", "binary") and known is not None and float(known.max()) <= 1:
+            raise FewshotError(
+                f"head.scaling={scaling} is for percent, 0 to 100; what is known of the classes of {bank.name} goes up to "
+                f"{float(known.max()):g}, so use raw or unit"
+            )
 
 
 def check_own_heads(learner: Learner, others: Iterable[nn.Module | None], bank: Bank, protocol: Protocol) -> None:

@@ -20,6 +20,7 @@ _USUAL = {
     "data.test": (None,),
     "data.train": ("train",),
     "data.base_classes": (None,),
+    "data.training_pipeline": (None,),
     "augment.vertical_flip": (False,),
     "augment.jitter": (1.0,),
     "augment.grey": (0.0,),
@@ -28,6 +29,7 @@ _USUAL = {
     "episodes.train.pool": (None,),
     "training.frozen_backbone": (False, None),
     "head.self_loops": (False,),
+    "head.attention_dropout": (0.0,),
     "held_out": (0.0, None),
     "semantics": (None, {}),
 }

@@ -25,6 +25,7 @@ from fewshot.cli.side_information import described_bank
 from fewshot.cli.typed import typed
 from fewshot.errors import FewshotError
 from fewshot.files import file_sha256, write_text
+from fewshot.heads.feature_transform import bare
 from fewshot.training.base_features import tell_base_features
 from fewshot.training.checkpoint import load_weights
 from fewshot.training.curve import draw_curve
@@ -120,7 +121,7 @@ def _without_a_row(config: DictConfig, parts: Parts, facts: dict, fabric: Fabric
     base, test = [bank and bank.to(fabric.device) for bank in parts.base], parts.tests[""].to(fabric.device)
     if config.mode == "tune":
         # Options are tried with the weights that were trained, unless the head is another one.
-        trained = None if parts.replaced else dict(learner.head.named_parameters())
+        trained = None if parts.replaced else dict(bare(learner.head).named_parameters())
         tune(config, learner, test, options.protocols["val"], parts.classes, console, base[0], trained)
         return
     known = facts.get("train_data", "")
@@ -135,10 +136,11 @@ def _train(config: DictConfig, parts: Parts, fabric: Fabric, folder: Path, name:
     """Train the learner, where there is anything to train; what the weights' file says of it."""
     options, learner, banks, held_out = parts.options, parts.learner, parts.banks, config.get("held_out", 0)
     protocols, trained = options.protocols, train_data(banks["train"], held_out)
+    base, held_out_images = parts.base
     if not any(parameter.requires_grad for parameter in learner.parameters()):
         learner.to(fabric.device)
         if learner.needs_base_mean or learner.needs_base_classes:
-            tell_base_features(learner, banks["train"].to(fabric.device))
+            tell_base_features(learner, base.to(fabric.device))
         # Of a head that is fitted to the base classes, whether or not anything is trained.
         return {"train_data": trained} if parts.needs_base else {}
     if options.settings.frozen_backbone:
@@ -156,7 +158,6 @@ def _train(config: DictConfig, parts: Parts, fabric: Fabric, folder: Path, name:
         "side_information": parts.side_information,
         "precision": options.trainer.precision,
     }
-    _, held_out_images = parts.base
     if held_out_images is not None:
         facts["held_out"] = {"images": len(held_out_images), "fingerprint": held_out_images.fingerprint}
     result = meta_train(
@@ -165,6 +166,7 @@ def _train(config: DictConfig, parts: Parts, fabric: Fabric, folder: Path, name:
         protocols["train"],
         banks.get("val"),
         protocols["val"],
+        base_bank=None if config.data.get("training_pipeline") is None else base,
         optimizer=options.optimizer,
         schedule=options.schedule,
         settings=options.settings,

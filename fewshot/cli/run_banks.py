@@ -14,6 +14,7 @@ from fewshot.data.dataset import DataSet
 from fewshot.data.folder import ImageFolder
 from fewshot.data.held_out import hold_out
 from fewshot.data.image_format import ImageFormat, in_format
+from fewshot.data.photo_set import PhotoSet
 from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.sampler import EpisodeSampler
 from fewshot.episodes.views import ViewProtocol, ViewSampler
@@ -30,12 +31,14 @@ def open_training_banks(
 ) -> dict[str, Bank]:
     """The banks `train` and, where there is one, `val`, prepared if need be, each big enough for its protocol.
 
-    A classifier needs no episodes of `train`. There is no `val` where another split than `train` is trained on, which may
+    Where training images have a pipeline of their own, `base` has them as tests would see them. A classifier needs no
+    episodes of `train`. There is no `val` where another split than `train` is trained on, which may
     hold its classes, and none for training without labels, whose weights must not be chosen by labels. With `held_out` there
     is a bank of that name too, which `train` then lacks.
 
     Args:
-        data: the configuration of the data; `data.train` names the split to train on, `data.base_classes` some of its classes.
+        data: the configuration of the data; `data.train` names the split to train on, `data.base_classes` some of its classes,
+            `data.training_pipeline` another way to their pixels.
         dataset: whose.
         protocols: `train` and `val`.
         classifies: whether a classifier is trained.
@@ -45,6 +48,8 @@ def open_training_banks(
     split, unlabelled = _trained_split(data), isinstance(protocols["train"], ViewProtocol)
     train, held = _open_base(dataset, data, held_out, console)
     banks = {"train": train} if held is None else {"train": train, "held_out": held}
+    if data.get("training_pipeline") is not None:
+        banks |= {"base": train, "train": _training_images(train, dataset, data, held_out, console)}
     if unlabelled:
         ViewSampler(banks["train"], protocols["train"])
     elif not classifies:
@@ -85,7 +90,9 @@ def open_base_banks(
     if _trained_split(trained) not in dataset.splits:
         raise FewshotError(f"{what} needs the base classes, and {dataset.name} has none")
     kept, held = _open_base(dataset, trained, held_out, console)
-    expected, found = facts.get("train_data"), train_data(kept, held_out)
+    own_pixels = trained.get("training_pipeline") is not None
+    shown = _training_images(kept, dataset, trained, held_out, console) if own_pixels else kept
+    expected, found = facts.get("train_data"), train_data(shown, held_out)
     known = facts.get("held_out", {}).get("fingerprint")
     if expected != found or (held is not None and known != held.fingerprint):
         also = "" if expected != found else ", but other images of it are here now"
@@ -206,6 +213,33 @@ def _open_base(dataset: DataSet, data: Mapping, held_out: float, console: Consol
     if base_classes is not None:
         bank = with_base_classes(bank, base_classes, dataset.name)
     return hold_out(bank, held_out) if held_out else (bank, None)
+
+
+def _training_images(base: Bank, dataset: DataSet, data: Mapping, held_out: float, console: Console) -> Bank:
+    """The base classes by `data.training_pipeline`, normalised as tests are.
+
+    Args:
+        base: the same images as tests see them.
+        dataset: whose.
+        data: the configuration of the data.
+        held_out: share of each class's images that are not trained on.
+        console: hears what is prepared.
+
+    Raises:
+        FewshotError: no such pipeline, or its images have another size.
+    """
+    option, name = "data.training_pipeline", str(data["training_pipeline"])
+    if not isinstance(dataset, PhotoSet):
+        raise FewshotError(f"{option}={name}, and {dataset.name} has no pipelines to choose from; leave it out")
+    other = dataset.with_pipeline(name, option)
+    size, expected = other.pipeline.size, dataset.pipeline.size
+    if size != expected:
+        raise FewshotError(
+            f"{option}={name} has images of {size} pixels, {dataset.pipeline.name} of {expected}; squash{expected} has whole "
+            f"images in that size"
+        )
+    bank, _ = _open_base(other, data, held_out, console)
+    return in_format(bank, ImageFormat.of(base))
 
 
 def _open(dataset: DataSet, split: str, console: Console) -> Bank:

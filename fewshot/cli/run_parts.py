@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from torch import Tensor
 
@@ -94,7 +94,7 @@ def assemble(
     protocols = options.protocols
     trained_on = _trained_format(banks, facts)
     started = load_weights(config.init) if trains and config.init else None
-    held_out_images = banks.pop("held_out", None)
+    held_out_images, base_images = banks.pop("held_out", None), banks.pop("base", None)
     own = {f"{bank.name}/{bank.split}": bank.class_names for bank in banks.values()}
     seen = _all_seen(facts.get("seen", {}), started[1].get("seen", {}) if started else {}, own)
     if config.mode == "tune":
@@ -122,6 +122,10 @@ def assemble(
     else:
         replaced = checkpoint_config.replaced_head(overrides)
         load_into(learner, weights, config.checkpoint, replaced)
+        stored = facts.get("config", {}).get("head")
+        if stored and not replaced and hasattr(learner, "head"):
+            known = recipe.told(learner.backbone, classes, next(iter(tests.values())))
+            recipe_checks.check_untrained_options([OmegaConf.create(stored), config.head], known)
     if replaced or (trains and options.classifies):
         recipe_checks.check_trained(learner.head, recipe_text.describe_head(config.head))
     if trains:
@@ -131,9 +135,12 @@ def assemble(
     if config.mode not in ("tune", "generalised"):
         planned = planned_tests(config, learner, tests, protocols["test"], classes)
     others = [test.head for test in planned]
+    recipe_checks.check_percent([getattr(learner, "head", None), *others], next(iter(tests.values())))
     recipe_checks.check_own_heads(learner, others, next(iter(tests.values())), protocols["test"])
     needs_base = _needs_base(config, learner, planned)
-    base = (banks.get("train"), held_out_images)
+    if base_images is not None:
+        base_images = described_bank(options.semantics, base_images)
+    base = (banks.get("train") if base_images is None else base_images, held_out_images)
     if needs_base and not trains:
         base = open_base_banks(dataset, facts, held_out, needs_base, trained_on, console)
         base = tuple(bank and described_bank(options.semantics, bank) for bank in base)

@@ -47,7 +47,7 @@ def made_dataset(config: DictConfig) -> DataSet:
         FewshotError: it cannot be made, or is none.
     """
     # What is done with a data set is not for the data set to know.
-    own = [key for key in config if key not in ("test", "train", "base_classes")]
+    own = [key for key in config if key not in ("test", "train", "base_classes", "training_pipeline")]
     dataset = make(OmegaConf.masked_copy(config, own), "data")
     if not isinstance(dataset, DataSet):
         raise FewshotError(f"data: {config._target_} made a {type(dataset).__name__}, expected a DataSet")

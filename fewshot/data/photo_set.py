@@ -1,11 +1,12 @@
 """`PhotoSet`: a data set of many photos, listed in `data_manifests/` and streamed to disk."""
 
+import copy
 import hashlib
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 
@@ -67,6 +68,17 @@ class PhotoSet(DataSet):
         self.pipeline = pipeline_named(pipeline)
         self.workers = checked_workers(workers)
         self.splits = tuple(part for part in ("train", "val", "test") if part in self.facts["classes"][split])
+
+    def with_pipeline(self, name: str, option: str = "data.pipeline") -> Self:
+        """The same photos made into banks by another pipeline.
+
+        Args:
+            name: of that pipeline.
+            option: that has it, for messages.
+        """
+        other = copy.copy(self)
+        other.pipeline = pipeline_named(name, option)
+        return other
 
     @abstractmethod
     def find(self, split: str) -> Found | None:

@@ -103,12 +103,19 @@ PIPELINES = {
 """The pipelines of the papers, by name."""
 
 
-def pipeline_named(name: str) -> Pipeline:
-    """The pipeline of that name.
+def pipeline_named(name: str, option: str = "data.pipeline") -> Pipeline:
+    """The pipeline of that name; `squash84` and the like are whole images of 84x84 pixels, without normalisation.
+
+    Args:
+        name: of one of `PIPELINES`, or `squash` and a number of pixels.
+        option: that has it, for messages.
 
     Raises:
         FewshotError: there is none.
     """
-    if name not in PIPELINES:
-        raise FewshotError(f"data.pipeline={name}; expected one of {', '.join(PIPELINES)}")
-    return PIPELINES[name]
+    if name in PIPELINES:
+        return PIPELINES[name]
+    size = name.removeprefix("squash")
+    if size == name or not size.isdecimal() or not int(size):
+        raise FewshotError(f"{option}={name}; expected one of {', '.join(PIPELINES)}, or squash84 and the like")
+    return Pipeline(name, int(size), int(size), "squash")

@@ -34,6 +34,7 @@ def meta_train(
     validation_bank: Bank | None = None,
     validation_protocol: Protocol | None = None,
     *,
+    base_bank: Bank | None = None,
     optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] = _ADAM,
     schedule: Callable[[int, int], float] = _CONSTANT,
     settings: TrainingSettings = _SETTINGS,
@@ -58,6 +59,7 @@ def meta_train(
             that trains on images, a `ViewProtocol` for training without labels (validation uses labels all the same).
         validation_bank: validation classes; None trains to the end and keeps the last weights.
         validation_protocol: validation episodes; by default 500 of those of `protocol`.
+        base_bank: the images of `bank` as tests show them, whose frozen features the learner hears of; by default `bank`.
         optimizer: parameters to an optimiser; by default Adam at 1e-3.
         schedule: `(episodes done, all episodes) -> factor` on the learning rates.
         settings: how the loop runs.
@@ -76,8 +78,9 @@ def meta_train(
     fabric = fabric or make_fabric(trainer)
     settings.check_steps(protocol.episodes, fabric.world_size)
     bank = bank.to(fabric.device)
+    base = bank if base_bank is None else base_bank.to(fabric.device)
     if not learner.reads_attributes:
-        bank = bank.without_attributes()
+        bank, base = bank.without_attributes(), base.without_attributes()
     if learner.trains_on_images:
         sampler = ImageSampler(bank, protocol, augment, channels_last=trainer.channels_last)
     else:
@@ -95,10 +98,10 @@ def meta_train(
 
         def validation():
             if learner.needs_base_mean or learner.fits_base_classes:
-                tell_base_features(learner, bank)
+                tell_base_features(learner, base)
             return evaluate(learner, validation_bank, validation_protocol, shared=True)
 
-    run = TrainingRun(fabric, learner, sampler, optimizer, schedule, settings, trainer, facts or {})
+    run = TrainingRun(fabric, learner, sampler, base, optimizer, schedule, settings, trainer, facts or {})
     if folder is not None:
         run.folder = Path(folder)
         if resume and (run.folder / CHECKPOINT).is_file():

@@ -59,8 +59,8 @@ class _Means:
 class TrainingRun:
     """One training run: what changes while it goes on, and how that is saved and restored."""
 
-    def __init__(self, fabric, learner, sampler, optimizer, schedule, settings, trainer, facts):
-        self.fabric, self.learner, self.sampler = fabric, learner, sampler
+    def __init__(self, fabric, learner, sampler, base, optimizer, schedule, settings, trainer, facts):
+        self.fabric, self.learner, self.sampler, self.base = fabric, learner, sampler, base
         self.schedule, self.settings, self.facts = schedule, settings, facts
         self.folder: Path | None = None
         if trainer.channels_last:
@@ -193,7 +193,7 @@ class TrainingRun:
     def finish(self) -> None:
         """Write the last weights and the best ones, each with its base features; the learner ends with the best."""
         same_buffers(self.learner)
-        tell_base_features(self.learner, self.sampler.bank)
+        tell_base_features(self.learner, self.base)
         if self.writes:
             self.save(LAST, None, self.done)
         accuracy = None if self.best_weights is None else self.best["accuracy"]
@@ -201,7 +201,7 @@ class TrainingRun:
             self.best = {"accuracy": math.nan, "episodes": self.done}
         elif self.best["episodes"] != self.done:
             self.learner.load_state_dict(self.best_weights)
-            tell_base_features(self.learner, self.sampler.bank)
+            tell_base_features(self.learner, self.base)
         if self.writes:
             self.save(BEST, accuracy, self.best["episodes"])
         self.learner.eval()

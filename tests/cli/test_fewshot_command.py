@@ -162,6 +162,7 @@ BAD = [
     (["data.root=nowhere"], "nowhere has neither"),
     (["data=omniglot", "~data.size", "data.download=false"], "data.size"),
     (["head._target_=no.such.Thing"], "cannot make no.such.Thing"),
+    (["data.training_pipeline=squash28"], "folder has no pipelines to choose from"),
     (["experiment=small/ridge", "schedule=cosine"], "goes away with ~schedule.every"),
 ]
 
