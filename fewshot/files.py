@@ -16,11 +16,14 @@ def replacing(path: Path | str) -> Iterator[Path]:
 
     The new content is on disk before the name changes, so a crash leaves the old file or the new
     one, never a mixture. If the body raises, `path` is untouched and the temporary file is gone.
+    Where `path` is a link, what it points to is replaced.
 
     Raises:
-        FewshotError: the folder cannot be made or written to.
+        FewshotError: the folder cannot be made or written to, or `path` is something else than a file.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        raise FewshotError(f"cannot write {path}: it is no file; give the name of a file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)

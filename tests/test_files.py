@@ -31,3 +31,21 @@ def test_an_impossible_place_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(FewshotError, match="cannot write"):
         write_text(tmp_path / "file" / "a.txt", "x")
+
+
+def test_what_a_link_points_to_is_replaced_and_the_link_stays(tmp_path):
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "link.csv").symlink_to(tmp_path / "shared" / "a.csv")
+    for text in ("one", "two"):
+        write_text(tmp_path / "link.csv", text)
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "shared" / "a.csv").read_text() == "two"
+
+
+def test_what_is_no_file_stays_what_it_is(tmp_path):
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("folder", "pipe"):
+        with pytest.raises(FewshotError, match="it is no file"):
+            write_text(tmp_path / name, "x")
+    assert {path.name for path in tmp_path.iterdir()} == {"folder", "pipe"}

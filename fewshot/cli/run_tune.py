@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from fewshot.cli import recipe, recipe_text
+from fewshot.cli import recipe, recipe_checks, recipe_text
 from fewshot.cli.run_folder import choose_run_folder
 from fewshot.cli.typed import plain
 from fewshot.data.bank import Bank
@@ -18,6 +18,7 @@ from fewshot.errors import FewshotError
 from fewshot.evaluation.embedding import embed_bank
 from fewshot.evaluation.scoring import evaluate
 from fewshot.files import file_sha256, replacing, write_text
+from fewshot.heads.feature_transform import bare
 from fewshot.learners.feature_learner import FeatureLearner
 from fewshot.learners.learner import Learner, check_tasks
 from fewshot.training.curve import csv_text
@@ -81,11 +82,14 @@ def tune(
     tried = [dict(zip(values, combination, strict=True)) for combination in itertools.product(*values.values())]
     known = recipe.told(learner.backbone, classes, bank)
     # All of them are made before anything is written: a value out of range is found here.
-    heads = [recipe.make_head(OmegaConf.merge(config.head, options), known) for options in tried]
+    nodes = [OmegaConf.merge(config.head, options) for options in tried]
+    heads = [recipe.make_head(node, known) for node in nodes]
     for head in heads:
         check_tasks(head, bank, protocol)
         if trained:
             _give(head, trained, list(values))
+    if trained:
+        recipe_checks.check_untrained_options([config.head, *nodes], known)
     digest = recipe_text.config_hash(config, file_sha256(config.checkpoint))
     folder = choose_run_folder(config.output, f"tune-{recipe_text.run_name(config)}", digest, resume=False)
     embedded = embed_bank(learner, bank) if bank.is_images else bank
@@ -124,7 +128,7 @@ def tune(
 
 def _give(head: torch.nn.Module, trained: Mapping[str, torch.Tensor], names: list[str]) -> None:
     """Put what was trained into a head that differs in the named options."""
-    own = dict(head.named_parameters())
+    own = dict(bare(head).named_parameters())
     if {name: value.shape for name, value in own.items()} != {name: value.shape for name, value in trained.items()}:
         raise FewshotError(f"tune: {', '.join(names)} change the trained weights of the head; tune options that do not")
     for name, value in trained.items():

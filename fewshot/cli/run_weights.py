@@ -3,6 +3,7 @@
 import torch
 
 from fewshot.errors import FewshotError
+from fewshot.heads.feature_transform import Prepared
 from fewshot.learners.learner import Learner
 from fewshot.poolings.pooled import Pooled
 from fewshot.training.checkpoint import backbone_weights
@@ -14,8 +15,14 @@ def load_into(learner: Learner, weights: dict[str, torch.Tensor], checkpoint: st
     """Put weights into the learner; a head that was typed anew keeps its own."""
     head = getattr(learner, "head", None)
     # A learner that wraps another one has its head there.
-    own = tuple(f"{name}." for name, part in learner.named_modules() if part is head) if other_head else ()
+    places = [f"{name}." for name, part in learner.named_modules() if part is head]
+    own = tuple(places) if other_head else ()
     weights = {name: value for name, value in weights.items() if not name.startswith(own)}
+    for place in places:
+        weights = _as_prepared(weights, place, isinstance(head, Prepared))
+    # Files of before had options of heads that no training changes.
+    options = {name for name, _ in learner.named_buffers()} - set(learner.state_dict())
+    weights = {name: value for name, value in weights.items() if name not in options}
     try:
         lacking, _ = learner.load_state_dict(weights, strict=False)
         mine = {name for name in lacking if not name.startswith(own) and name != "base_mean"}
@@ -26,6 +33,15 @@ def load_into(learner: Learner, weights: dict[str, torch.Tensor], checkpoint: st
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise FewshotError(f"{checkpoint} does not fit this learner: {reason}") from error
+
+
+def _as_prepared(weights: dict[str, torch.Tensor], place: str, prepared: bool) -> dict[str, torch.Tensor]:
+    """Weights of a head under the names that they have with, or without, a preparation of its features."""
+    inner = f"{place}head."
+    if prepared == any(name.startswith(inner) for name in weights):
+        return weights
+    old, new = (place, inner) if prepared else (inner, place)
+    return {f"{new}{name.removeprefix(old)}" if name.startswith(old) else name: v for name, v in weights.items()}
 
 
 def start_from(learner: Learner, path: str, weights: dict[str, torch.Tensor], facts: dict, frozen: bool) -> str:

@@ -99,6 +99,8 @@ def _curve(
     known = [bank.class_attributes for bank in (held_out, unseen)]
     attributes = None if any(table is None for table in known) else torch.cat(known)[None]
     mode = learner.training
+    # A head that is fitted to the support is fitted once.
+    at_once = _QUERIES if getattr(getattr(learner, "head", None), "trains_backbone", True) else len(queries)
     learner.eval()
     try:
         parts = [
@@ -112,7 +114,7 @@ def _curve(
                     attributes,
                 )
             )[0]
-            for part, answers in zip(queries.split(_QUERIES), labels.split(_QUERIES), strict=True)
+            for part, answers in zip(queries.split(at_once), labels.split(at_once), strict=True)
         ]
     finally:
         learner.train(mode)

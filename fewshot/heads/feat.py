@@ -17,10 +17,10 @@ class SetToSet(nn.Module):
     """One layer of self-attention over a set, with a skip connection and LayerNorm.
 
     `P' = LayerNorm(P + Dropout(Wo(softmax(P Wq (P Wk)^T / sqrt(d)) P Wv)))`, one attention head. It treats the
-    elements alike: permuting them permutes the result.
+    elements alike: permuting them permutes the result. The weights of attention may have a dropout of their own.
     """
 
-    def __init__(self, feature_size: int, dropout: float = 0.5):
+    def __init__(self, feature_size: int, dropout: float = 0.5, attention_dropout: float = 0.0):
         super().__init__()
         self.query, self.key, self.value = (nn.Linear(feature_size, feature_size, bias=False) for _ in range(3))
         for layer in (self.query, self.key, self.value):
@@ -28,11 +28,13 @@ class SetToSet(nn.Module):
         self.out = nn.Linear(feature_size, feature_size)
         nn.init.xavier_normal_(self.out.weight)
         self.norm, self.dropout = nn.LayerNorm(feature_size), nn.Dropout(dropout)
+        self.attention_dropout = nn.Dropout(attention_dropout)
 
     def forward(self, items: Float[Tensor, "*b n d"]) -> Float[Tensor, "*b n d"]:
         """Sets of n features to sets of n features."""
         scores = self.query(items) @ self.key(items).transpose(-1, -2) / math.sqrt(items.shape[-1])
-        return self.norm(items + self.dropout(self.out(scores.softmax(-1) @ self.value(items))))
+        attention = self.attention_dropout(scores.softmax(-1))
+        return self.norm(items + self.dropout(self.out(attention @ self.value(items))))
 
 
 class FEATHead(nn.Module):
@@ -47,6 +49,7 @@ class FEATHead(nn.Module):
         balance: weight of the regulariser; 0 for none.
         regulariser_temperature: divides its squared distances, more than 0.
         dropout: on what attention adds.
+        attention_dropout: on the weights of attention; the paper has none, its authors' code 0.1.
 
     Raises:
         FewshotError: a temperature that is not positive, or a negative balance.
@@ -63,6 +66,7 @@ class FEATHead(nn.Module):
         balance: float = 0.1,
         regulariser_temperature: float = 32.0,
         dropout: float = 0.5,
+        attention_dropout: float = 0.0,
     ):
         super().__init__()
         for name, value in (("temperature", temperature), ("regulariser_temperature", regulariser_temperature)):
@@ -70,7 +74,7 @@ class FEATHead(nn.Module):
                 raise FewshotError(f"head.{name}={value}; expected more than 0")
         if balance < 0:
             raise FewshotError(f"head.balance={balance}; expected at least 0")
-        self.adapt = SetToSet(feature_size, dropout)
+        self.adapt = SetToSet(feature_size, dropout, attention_dropout)
         self.temperature, self.balance, self.regulariser_temperature = temperature, balance, regulariser_temperature
 
     def forward(self, episodes: Episodes) -> Float[Tensor, "b q n"]:

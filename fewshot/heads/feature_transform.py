@@ -58,6 +58,11 @@ class FeatureTransform(nn.Module):
         return normalize(features, dim=-1)
 
 
+def bare(head: nn.Module) -> nn.Module:
+    """The head behind a preparation of features, or the head itself."""
+    return head.head if isinstance(head, Prepared) else head
+
+
 class Prepared(nn.Module):
     """A head that sees transformed features.
 

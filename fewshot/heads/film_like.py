@@ -46,7 +46,6 @@ class FilmLikeHead(nn.Module):
     """
 
     transductive = False
-    needs_support = False
     tuned: ClassVar = {"fusion": (0.0, 0.25, 0.5, 0.75, 0.9)}
 
     def __init__(
@@ -81,8 +80,14 @@ class FilmLikeHead(nn.Module):
         if learn_temperature:
             self.log_temperature = nn.Parameter(log_temperature)
         else:
-            self.register_buffer("log_temperature", log_temperature)
+            # Not with the weights: a test may ask for another value.
+            self.register_buffer("log_temperature", log_temperature, persistent=False)
         self.fusion = fusion
+
+    @property
+    def needs_support(self) -> bool:
+        """Texts alone decide without a support, where there are any."""
+        return self.fusion >= 1
 
     @property
     def reads_attributes(self) -> bool:

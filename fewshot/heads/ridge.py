@@ -81,7 +81,8 @@ class RidgeHead(nn.Module):
         if learn_regularisation:
             self.log_regularisation = nn.Parameter(log_regularisation)
         else:
-            self.register_buffer("log_regularisation", log_regularisation)
+            # Not with the weights: a test may ask for another value.
+            self.register_buffer("log_regularisation", log_regularisation, persistent=False)
         self.scale, self.shift = nn.Parameter(torch.tensor(float(scale))), nn.Parameter(torch.tensor(0.0))
         self.bias, self.average = bias, average
 

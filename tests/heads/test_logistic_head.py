@@ -2,7 +2,9 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from fewshot.episodes.episodes import Episodes
 from fewshot.errors import FewshotError
+from fewshot.heads.contract import check_head
 from fewshot.heads.logistic import LogisticHead, fit_logistic
 
 from .conftest import episodes_of
@@ -47,3 +49,23 @@ def test_unit_length_makes_it_blind_to_scale():
 def test_what_makes_no_head_is_refused(options):
     with pytest.raises(FewshotError, match=f"head.{next(iter(options))}="):
         LogisticHead(**options)
+
+
+@pytest.mark.parametrize(("way", "shot"), [(5, 1), (5, 5), (20, 2)])
+@pytest.mark.parametrize("c", [1.0, 100.0])
+def test_a_task_alone_has_the_scores_it_has_beside_others_in_float32(way, shot, c):
+    both = episodes_of((shot,) * way, dimension=64, tasks=2)
+    # One task that is easy to fit beside one that is not.
+    scale = torch.tensor([10.0, 0.1])[:, None, None]
+    both = both.with_items((scale * both.support).float(), (scale * both.query).float())
+    head = LogisticHead(c=c, normalise=False)
+    together = head(both)
+    alone = [Episodes(*(part[i : i + 1] for part in both.tensors()[:5])) for i in range(2)]
+    torch.testing.assert_close(together, torch.cat([head(task) for task in alone]), rtol=1e-3, atol=1e-3)
+    # What is common to all classes is free, and must not run away.
+    assert together.mean(-1).abs().max() < 1e-2 * together.std()
+
+
+def test_it_keeps_what_evaluation_expects_of_a_head():
+    for shot in (1, 2, 5):
+        check_head(LogisticHead(), 64, way=5, shot=shot, query=3)

@@ -58,7 +58,8 @@ class LabelPropagationHead(nn.Module):
         if learn_sigma:
             self.log_sigma = nn.Parameter(log_sigma)
         else:
-            self.register_buffer("log_sigma", log_sigma)
+            # Not with the weights: a test may ask for another value.
+            self.register_buffer("log_sigma", log_sigma, persistent=False)
 
     def graph(self, items: Float[Tensor, "b m d"]) -> Float[Tensor, "b m m"]:
         """The normalised weights S."""

@@ -1,5 +1,6 @@
 """`GradientLearner`: what learners that take gradient steps on each task share."""
 
+import re
 from collections.abc import Callable, Sequence
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.protocol import Protocol
 from fewshot.errors import FewshotError
+from fewshot.heads.feature_transform import Prepared
 from fewshot.learners.feature_learner import FeatureLearner
 from fewshot.learners.gradient.inner_loop import Weights
 from fewshot.learners.gradient.task_norm import embedded_task, task_by_task, task_norms, with_task_norms
@@ -195,6 +197,9 @@ def _names(learner: FeatureLearner, adapts: str | Sequence[str]) -> list[str]:
     parts = [adapts] if isinstance(adapts, str) else list(adapts or ())
     if not parts:
         raise FewshotError("learner.adapts names nothing; use learner.steps=0 for no adaptation, or all")
+    if isinstance(learner.head, Prepared):
+        # Named as without a preparation of features, which has no weights.
+        parts = [re.sub(r"^head\.(?!head\.)", "head.head.", part) for part in parts]
     for part in parts:
         if not any(f"{name}.".startswith(f"{part}.") for name in known):
             tops = sorted({name.partition(".")[0] for name in known})
