@@ -130,7 +130,8 @@ def _prepare(dataset, splits: list[str] | tuple[str, ...], force: bool) -> int:
     from fewshot.cli.data_tables import source_of
     from fewshot.data.store import open_bank
 
-    for split in splits:
+    # What is left out of a split because a later one has it is found by the later one's images as they are now.
+    for split in [split for split in reversed(dataset.splits) if split in splits] if force else splits:
         began, there = time.perf_counter(), dataset.is_prepared(split) and not force
         with progress_bars() as bars:
             folder = dataset.prepare(split, force=force, report=bars(f"preparing {dataset.name}/{split}"))
@@ -152,8 +153,8 @@ def _show(dataset, arguments) -> int:
     from fewshot.errors import FewshotError
     from fewshot.evaluation.picture import class_number, draw_class, draw_episode
 
-    if arguments.episode < 0:
-        raise FewshotError(f"--episode {arguments.episode}; expected a whole number of at least 0")
+    if not 0 <= arguments.episode < 2**63:
+        raise FewshotError(f"--episode {arguments.episode}; expected a whole number of at least 0, below 2^63")
     if not arguments.out.endswith(".png"):
         raise FewshotError(f"--out {arguments.out}; expected a name that ends in .png")
 

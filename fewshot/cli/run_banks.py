@@ -1,5 +1,6 @@
 """The banks of a run: those it trains on, and those it is tested on."""
 
+import re
 from collections.abc import Iterable, Mapping
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -19,6 +20,8 @@ from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.sampler import EpisodeSampler
 from fewshot.episodes.views import ViewProtocol, ViewSampler
 from fewshot.errors import FewshotError
+
+_WORDNET, _ROTATION = re.compile(r"n\d{8}\b"), re.compile(r"/rot\d{3}$")
 
 
 def open_training_banks(
@@ -254,9 +257,15 @@ def _name(bank: Bank) -> str:
     return f"{bank.name}/{bank.split}"
 
 
+def _what(name: str) -> str:
+    """What a class is, however its data set puts it: a WordNet id for what begins with one, a character for its rotations."""
+    return _WORDNET.match(name)[0] if _WORDNET.match(name) else _ROTATION.sub("", name)
+
+
 def _check_disjoint(bank: Bank, seen: Mapping[str, Iterable[str]]) -> None:
+    own = {_what(name): name for name in bank.class_names}
     for other, names in seen.items():
-        shared = set(bank.class_names) & set(names)
+        shared = {own[what] for what in own.keys() & {_what(name) for name in names}}
         if shared:
             raise FewshotError(
                 f"{len(shared)} of the classes of {other} are in {bank.name}/{bank.split} too, such as "

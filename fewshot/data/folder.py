@@ -61,8 +61,6 @@ class ImageFolder(DataSet):
             raise FewshotError(f"data.name={name!r}; expected a name that can be a folder's")
         self.name, self.size, self.channels, self.resize = name, size, channels, resize
         self.mean, self.std = _statistics("mean", mean, channels), _statistics("std", std, channels)
-        if not all(value > 0 for value in self.std):
-            raise FewshotError(f"data.std={list(self.std)}; expected values above 0")
         self.workers = checked_workers(workers)
         self.splits = tuple(s for s in _SPLITS if (self.root / s).is_dir() or (self.root / f"{s}.csv").is_file())
 
@@ -84,7 +82,7 @@ class ImageFolder(DataSet):
                 line = f"{label}\0{path}\0{facts.st_size}\0{facts.st_mtime_ns}\n"
                 listing.update(line.encode(errors="surrogateescape"))
         return {
-            "version": 1,
+            "version": 2,
             "files": listing.hexdigest(),
             "size": self.size,
             "channels": self.channels,
@@ -109,6 +107,7 @@ class ImageFolder(DataSet):
             "middle" if self.resize == "crop" else "squash",
             channels=self.channels,
             upright=True,
+            on_white=True,
         )
         write_bank(folder, photos, pipeline, description, workers=self.workers, report=report)
 
@@ -179,4 +178,9 @@ def _statistics(what: str, values: Sequence[float] | None, channels: int) -> tup
         numbers = None
     if numbers is None or len(numbers) not in (0, channels):
         raise FewshotError(f"data.{what}={values}; expected one number for each of {channels} channels, or null")
+    if not all(0 <= number <= 1 for number in numbers) or (what == "std" and 0 in numbers):
+        least = "more than 0, at most 1" if what == "std" else "0 to 1"
+        raise FewshotError(
+            f"data.{what}={values}; expected {least}, of pixels in 0..1: divide by 255 what is of pixels in 0..255"
+        )
     return numbers

@@ -73,7 +73,12 @@ def in_format(bank: Bank, wanted: ImageFormat) -> Bank:
                 f"{bank.name}/{bank.split} has {own.channels} channels, the learner was trained on {wanted.channels}; "
                 f"only 1 and 3 can be turned into each other"
             )
-        items = torch.cat([_converted(part, wanted) for part in items.split(_CHUNK)])
+        shape = (len(items), wanted.channels, wanted.height, wanted.width)
+        converted = torch.empty(shape, dtype=items.dtype, device=items.device)
+        for start in range(0, len(items), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            converted[rows] = _converted(items[rows], wanted)
+        items = converted
     return bank.replacing(
         items=items,
         mean=wanted.mean,

@@ -1,6 +1,6 @@
 """`Pipeline`: the named way from an image file to pixels; numbers of different pipelines do not compare."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -31,6 +31,7 @@ class Pipeline:
         mean, std: per channel, of pixels in 0..1; empty leaves 0..1.
         upright: turn a photo as its EXIF orientation says.
         made_for: `84px` or `originals`, the images that the pipeline's authors put into it.
+        on_white: lay what is transparent on white; without, transparency is ignored, as by torchvision.
     """
 
     name: str
@@ -43,6 +44,8 @@ class Pipeline:
     std: tuple[float, ...] = ()
     upright: bool = False
     made_for: str | None = None
+    # Not in what names a prepared bank: no named pipeline has it.
+    on_white: bool = field(default=False, repr=False)
 
     def pixels(self, image: Image.Image, box: Box | None = None) -> np.ndarray:
         """The pixels of an image, uint8 `[channels, size, size]`.
@@ -53,6 +56,9 @@ class Pipeline:
         """
         if self.upright:
             image = ImageOps.exif_transpose(image)
+        if self.on_white and (image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info):
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         image = _eight_bits(image).convert("L" if self.channels == 1 else "RGB")
         if box is not None:
             image = image.crop(tuple(round(edge) for edge in box))

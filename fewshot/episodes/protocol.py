@@ -5,6 +5,9 @@ from numbers import Integral, Real
 
 from fewshot.errors import FewshotError
 
+# Below, the numbers that a draw is made of fall to 0.
+_DIRICHLET = 0.01, 1e6
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -15,7 +18,7 @@ class Protocol:
         shot: support items per class (K); a tuple of `way` numbers gives each class its own. 0 is zero-shot: there are no
             support items, and classes are told apart by what is known of them otherwise.
         query: query items per class (Q); with `dirichlet` the mean over classes.
-        dirichlet: None for `query` items in every class; a number alpha draws the class proportions
+        dirichlet: None for `query` items in every class; a number alpha, 0.01 to 1e6, draws the class proportions
             of the `way * query` query items from a symmetric Dirichlet(alpha) in each episode.
         episodes: how many episodes are drawn.
         seed: chooses the stream of episodes.
@@ -55,8 +58,15 @@ class Protocol:
             _check_integer("pool", self.pool, 1)
             object.__setattr__(self, "pool", int(self.pool))
         if self.dirichlet is not None:
-            if isinstance(self.dirichlet, bool) or not isinstance(self.dirichlet, Real) or not self.dirichlet > 0:
-                raise FewshotError(f"dirichlet={self.dirichlet!r}; expected null or a positive number such as 2.0")
+            least, most = _DIRICHLET
+            if (
+                isinstance(self.dirichlet, bool)
+                or not isinstance(self.dirichlet, Real)
+                or not least <= self.dirichlet <= most
+            ):
+                raise FewshotError(
+                    f"dirichlet={self.dirichlet!r}; expected null or a number such as 2.0, from {least:g} to {most:g}"
+                )
             object.__setattr__(self, "dirichlet", float(self.dirichlet))
 
     @property
@@ -98,5 +108,5 @@ class Protocol:
 def _check_integer(name: str, value, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise FewshotError(f"{name}={value!r}; expected a whole number")
-    if value < least:
-        raise FewshotError(f"{name}={value}; expected at least {least}")
+    if not least <= value < 2**63:
+        raise FewshotError(f"{name}={value}; expected at least {least}" + (", below 2^63" if value > least else ""))
