@@ -63,7 +63,7 @@ def open_training_banks(
     elif "val" in dataset.splits:
         banks["val"] = _open(dataset, "val", console)
         EpisodeSampler(banks["val"], protocols["val"])
-        _check_disjoint(banks["val"], {_name(banks["train"]): banks["train"].class_names})
+        check_disjoint(banks["val"], {_name(banks["train"]): banks["train"].class_names})
     return banks
 
 
@@ -132,7 +132,7 @@ def open_validation_bank(
     bank = _open(dataset, "val", console)
     EpisodeSampler(bank, protocol)
     trained = train_data.partition(" (")[0]
-    _check_disjoint(bank, {name: classes for name, classes in seen.items() if name == trained or name != _name(bank)})
+    check_disjoint(bank, {name: classes for name, classes in seen.items() if name == trained or name != _name(bank)})
     return bank if trained_on is None else in_format(bank, trained_on)
 
 
@@ -163,7 +163,7 @@ def open_test_banks(
     for other in datasets:
         bank = _open(other, "test", console)
         EpisodeSampler(bank, protocol)
-        _check_disjoint(bank, seen)
+        check_disjoint(bank, seen)
         if trained_on is not None:
             bank = in_format(bank, trained_on)
         label = "" if chosen is None else f"-{bank.name}-{bank.split}"
@@ -262,7 +262,13 @@ def _what(name: str) -> str:
     return _WORDNET.match(name)[0] if _WORDNET.match(name) else _ROTATION.sub("", name)
 
 
-def _check_disjoint(bank: Bank, seen: Mapping[str, Iterable[str]]) -> None:
+def check_disjoint(bank: Bank, seen: Mapping[str, Iterable[str]]) -> None:
+    """Raise a FewshotError if a class of `bank` was seen in training, under whatever name.
+
+    Args:
+        bank: to be tested or validated on.
+        seen: names of classes by the bank that they were seen in.
+    """
     own = {_what(name): name for name in bank.class_names}
     for other, names in seen.items():
         shared = {own[what] for what in own.keys() & {_what(name) for name in names}}

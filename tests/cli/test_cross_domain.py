@@ -4,8 +4,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from fewshot.cli.run_banks import check_disjoint
+from fewshot.data.bank import Bank
+from fewshot.errors import FewshotError
 from fewshot.leaderboard.table import read
 
 from .conftest import TRAIN_ONLY, only_run
@@ -102,6 +106,26 @@ def test_classes_of_training_are_refused_in_other_data_sets_too(fewshot, photos,
     (photos / "test" / "bird0").rename(photos / "test" / "val3")
     assert fewshot(OTHERS) == 2
     assert "1 of the classes of folder/val are in photos/test too, such as 'val3'" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("trained", "tested", "shared"),
+    [
+        ("n01930112 nematode", "n01930112", True),
+        ("n01930112", "n01930112 roundworm", True),
+        ("Greek/character01/rot090", "Greek/character01", True),
+        ("n01930112 nematode", "n01930113 nematode", False),
+        ("Greek/character01/rot090", "Greek/character02/rot090", False),
+        ("nematode", "n01930112 nematode", False),
+    ],
+)
+def test_a_class_is_the_same_under_the_names_that_data_sets_give_it(trained, tested, shared):
+    seen, bank = {"other/train": [trained]}, Bank(torch.zeros(2, 1), torch.zeros(2, dtype=torch.int64), [tested])
+    if shared:
+        with pytest.raises(FewshotError, match=f"1 of the classes of other/train .* such as '{tested}'"):
+            check_disjoint(bank, seen)
+    else:
+        check_disjoint(bank, seen)
 
 
 def test_so_are_they_in_a_test_of_a_checkpoint(fewshot, tmp_path, photos, capfd):

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from fewshot.data.folder import ImageFolder
@@ -113,7 +114,25 @@ def test_deep_grey_images_keep_their_shades(tmp_path):
     assert items == [int(v) >> 8 for v in np.linspace(0, 65535, 64)]
 
 
-@pytest.mark.parametrize("options", [{"mean": [0.1]}, {"std": [1, 1, 0]}, {"mean": "abc"}])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_lies_on_white(tmp_path, mode, channels):
+    # Black strokes: all pixels are black, the alpha alone is a drawing.
+    strokes = np.zeros((8, 8), dtype=np.uint8)
+    strokes[2:6, 3] = 255
+    drawing = Image.merge("LA", [Image.new("L", (8, 8)), Image.fromarray(strokes)])
+    place = tmp_path / "raw/test/k/0.png"
+    place.parent.mkdir(parents=True)
+    if mode == "P":
+        Image.fromarray((strokes == 0).astype(np.uint8), "P").save(place, transparency=1)
+    else:
+        drawing.convert(mode).save(place)
+    items = folder(tmp_path / "raw", channels=channels).bank("test").items
+    assert items.shape[1] == channels
+    assert (items[0] == torch.from_numpy(255 - strokes)).all()
+
+
+@pytest.mark.parametrize("options", [{"mean": [0.1]}, {"std": [1, 1, 0]}, {"mean": "abc"}, {"mean": [127.5] * 3}, {"std": [70.0] * 3}, {"mean": [float("nan")] * 3}, {"std": [float("inf")] * 3}])  # fmt: skip
 def test_statistics_that_do_not_fit_the_channels_are_refused(tmp_path, options):
     with pytest.raises(FewshotError, match=f"data.{next(iter(options))}="):
         folder(tmp_path, **options)

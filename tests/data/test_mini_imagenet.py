@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from fewshot.cli.data import main
 from fewshot.data.manifest import class_list, file_list, manifest
 from fewshot.data.mini_imagenet import MiniImageNet
 from fewshot.errors import FewshotError
@@ -182,6 +183,25 @@ def test_pictures_of_val_and_test_can_be_kept_out_of_train(tmp_path, manifests):
     assert torch.equal(without.items, plain.items[2:])
     # Nothing is taken out of the test split, so its rows compare.
     assert mini(tmp_path, exclude_duplicates=True).folder("test") == mini(tmp_path).folder("test")
+
+
+def test_a_forced_command_leaves_out_what_the_other_splits_have_now(tmp_path, manifests, monkeypatch):
+    jpegs(tmp_path / "raw")
+    command = [
+        "fewshot-data",
+        "prepare",
+        "mini_imagenet",
+        f"root={tmp_path}/raw",
+        f"prepared={tmp_path}/prepared",
+        "exclude_duplicates=true",
+    ]
+    monkeypatch.setattr("sys.argv", command)
+    main()
+    images = tmp_path / "raw/mini-imagenet/images"
+    shutil.copy(images / "n0388860500000000.jpg", images / "n0193011200000000.jpg")
+    monkeypatch.setattr("sys.argv", [*command, "--force"])
+    main()
+    assert mini(tmp_path, exclude_duplicates=True).bank("train").counts.tolist() == [3, 4]
 
 
 @pytest.mark.parametrize("options", [{"layout": "tar"}, {"pipeline": "ravi"}, {"split": "vinyals"}, {"workers": 0}, {"exclude_duplicates": "yes"}])  # fmt: skip
