@@ -124,7 +124,9 @@ def test_what_is_transparent_lies_on_white(tmp_path, mode, channels):
     place = tmp_path / "raw/test/k/0.png"
     place.parent.mkdir(parents=True)
     if mode == "P":
-        Image.fromarray((strokes == 0).astype(np.uint8), "P").save(place, transparency=1)
+        indexed = Image.fromarray((strokes == 0).astype(np.uint8), "P")
+        indexed.putpalette([0] * 6)
+        indexed.save(place, transparency=1)
     else:
         drawing.convert(mode).save(place)
     items = folder(tmp_path / "raw", channels=channels).bank("test").items

@@ -185,22 +185,14 @@ def test_pictures_of_val_and_test_can_be_kept_out_of_train(tmp_path, manifests):
     assert mini(tmp_path, exclude_duplicates=True).folder("test") == mini(tmp_path).folder("test")
 
 
-def test_a_forced_command_leaves_out_what_the_other_splits_have_now(tmp_path, manifests, monkeypatch):
+def test_a_forced_command_leaves_out_what_the_other_splits_have_now(tmp_path, manifests):
     jpegs(tmp_path / "raw")
-    command = [
-        "fewshot-data",
-        "prepare",
-        "mini_imagenet",
-        f"root={tmp_path}/raw",
-        f"prepared={tmp_path}/prepared",
-        "exclude_duplicates=true",
-    ]
-    monkeypatch.setattr("sys.argv", command)
-    main()
+    places = [f"root={tmp_path}/raw", f"prepared={tmp_path}/prepared"]
+    command = ["prepare", "mini_imagenet", *places, "exclude_duplicates=true"]
+    main(command)
     images = tmp_path / "raw/mini-imagenet/images"
     shutil.copy(images / "n0388860500000000.jpg", images / "n0193011200000000.jpg")
-    monkeypatch.setattr("sys.argv", [*command, "--force"])
-    main()
+    main([*command, "--force"])
     assert mini(tmp_path, exclude_duplicates=True).bank("train").counts.tolist() == [3, 4]
 
 
