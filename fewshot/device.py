@@ -31,6 +31,11 @@ def keep_freed_memory() -> bool:
     )
 
 
+def widest_float(device: torch.device | str) -> torch.dtype:
+    """What sums are kept in: 64 bits, where the device has them; Apple's GPUs have not."""
+    return torch.float32 if torch.device(device).type == "mps" else torch.float64
+
+
 def processes() -> int:
     """How many processes train together; 1 where there is but this one."""
     return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1

@@ -63,6 +63,11 @@ def with_checkpoint(config: DictConfig, stored: dict, overrides: Iterable[str]) 
             raise FewshotError(
                 f"{key} belongs to training: mode={config.mode} takes it from the checkpoint; leave it out"
             )
+    rates = (stored.get("learner") or {}).get("rates", "fixed")
+    if "learner.lr" in typed_keys and rates != "fixed":
+        raise FewshotError(
+            f"learner.lr is where training began to learn rates (learner.rates={rates}), and a test has what it learned; leave it out"
+        )
     merged = OmegaConf.create(stored)
     for key in _OF_THE_COMMAND:
         merged[key] = config[key]

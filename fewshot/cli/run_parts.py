@@ -21,6 +21,8 @@ from fewshot.learners.learner import Learner, check_tasks
 from fewshot.training.checkpoint import load_weights
 from fewshot.training.frozen_backbone import freeze_backbone
 from fewshot.training.parameter_groups import parameter_groups
+from fewshot.training.schedule import check_schedule
+from fewshot.training.trainable import check_trainable
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,10 @@ def _check_training(
         freeze_backbone(learner)
         recipe_checks.check_frozen(config, learner, pretraining)
     learner.check_training(trainer.compile, str(trainer.precision))
-    recipe_checks.check_trainable(learner, options.protocols["train"], settings.tasks_per_step // processes)
+    check_trainable(learner, options.protocols["train"], settings.tasks_per_step // processes)
+    check_schedule(
+        options.schedule, options.protocols["train"].episodes, "images" if options.classifies else "episodes"
+    )
     for split, bank in banks.items():
         if split == "val" or not options.classifies:
             check_tasks(learner, bank, options.protocols[split])

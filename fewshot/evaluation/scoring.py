@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import one_hot
 
 from fewshot.data.bank import Bank
-from fewshot.device import keep_freed_memory
+from fewshot.device import keep_freed_memory, widest_float
 from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.sampler import EpisodeIndices, EpisodeSampler
@@ -111,11 +111,11 @@ def score(
         most = _BATCH_NUMBERS["cpu" if bank.device.type == "cpu" else "others"]
         tasks_per_batch = max(1, min(256, most // numbers))
     starts = range(0, len(drawn.classes), tasks_per_batch)
-    found = torch.zeros(2, len(drawn.classes), dtype=torch.float64, device=bank.device)
+    found = torch.zeros(2, len(drawn.classes), dtype=widest_float(bank.device), device=bank.device)
     for _, start in own_share(starts) if shared else enumerate(starts):
         episodes = sampler.gather(drawn[start : start + tasks_per_batch], start)
         found[:, start : start + tasks_per_batch] = _accuracies(_predict(learner, bank), episodes, observe)
-    return (put_together(found) if shared else found).cpu().numpy()
+    return (put_together(found) if shared else found).cpu().double().numpy()
 
 
 def _predict(learner: Learner, bank: Bank):
@@ -139,8 +139,9 @@ def _accuracies(predict, episodes: Episodes, observe: Predictions | None) -> tor
     if observe is not None:
         observe.add(episodes, logits)
     # The largest of scores that are no numbers would be the first class, and right as often as chance.
-    right = ((logits.argmax(-1) == episodes.query_labels) & ~logits.isnan().any(-1)).double()
-    member = one_hot(episodes.query_labels, episodes.way).double()
+    wide = widest_float(logits.device)
+    right = ((logits.argmax(-1) == episodes.query_labels) & ~logits.isnan().any(-1)).to(wide)
+    member = one_hot(episodes.query_labels, episodes.way).to(wide)
     counts = member.sum(1)
     of_class = (right[:, None] @ member).squeeze(1) / counts.clamp_min(1)
     return torch.stack([right.mean(1), of_class.sum(1) / (counts > 0).sum(1)])

@@ -14,6 +14,7 @@ from fewshot.episodes.images import ImageProtocol, ImageSampler
 from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.sampler import EpisodeSampler
 from fewshot.episodes.views import ViewProtocol, ViewSampler
+from fewshot.errors import FewshotError
 from fewshot.evaluation.scoring import evaluate
 from fewshot.learners.learner import Learner, check_tasks
 from fewshot.training.base_features import tell_base_features
@@ -21,6 +22,7 @@ from fewshot.training.fabric import Trainer, make_fabric
 from fewshot.training.result import TrainingResult
 from fewshot.training.schedule import Constant
 from fewshot.training.settings import TrainingSettings
+from fewshot.training.trainable import check_trainable
 from fewshot.training.training_run import CHECKPOINT, TrainingRun
 
 _ADAM = partial(torch.optim.Adam, lr=1e-3)
@@ -77,6 +79,13 @@ def meta_train(
     """
     fabric = fabric or make_fabric(trainer)
     settings.check_steps(protocol.episodes, fabric.world_size)
+    learner.check_training(trainer.compile, str(trainer.precision))
+    check_trainable(learner, protocol, settings.tasks_per_step // fabric.world_size)
+    if settings.frozen_backbone and (bank.is_images or any(p.requires_grad for p in learner.backbone.parameters())):
+        raise FewshotError(
+            "frozen_backbone: give banks of features and learner.backbone.requires_grad_(False), as training.frozen_backbone=true "
+            "of the command does"
+        )
     bank = bank.to(fabric.device)
     base = bank if base_bank is None else base_bank.to(fabric.device)
     if not learner.reads_attributes:
@@ -106,6 +115,8 @@ def meta_train(
         run.folder = Path(folder)
         if resume and (run.folder / CHECKPOINT).is_file():
             run.restore()
-    run.loop(validation, show_progress)
-    run.finish()
+    # What training draws is seeded step by step; the caller's own draws go on as if there had been none.
+    with torch.random.fork_rng(devices=[fabric.device] if fabric.device.type == "cuda" else []):
+        run.loop(validation, show_progress)
+        run.finish()
     return TrainingResult(run.rows, run.done, run.best["episodes"], run.best["accuracy"])

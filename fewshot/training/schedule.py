@@ -4,9 +4,33 @@ They keep no state, so a resumed run needs nothing but the episode count.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fewshot.errors import FewshotError
+
+# Of the rate at first: what is trained at less does not move.
+_NOTHING = 1e-9
+
+
+def check_schedule(schedule: Callable[[int, int], float], total: int, unit: str) -> None:
+    """Raise a FewshotError if a schedule leaves no learning rate before half of the training is done.
+
+    Args:
+        schedule: `(done, total) -> factor`.
+        total: length of the training.
+        unit: in which that is counted, for the message.
+    """
+    half = schedule(total // 2, total)
+    if half < _NOTHING:
+        raise FewshotError(
+            f"{type(schedule).__name__} leaves {half:.0e} of the learning rate after {total // 2} of {total} {unit}; give it a longer "
+            f"schedule.every (it counts {unit}), or use schedule=multistep, cosine or linear, whose length is that of training"
+        )
+
+
+def _check_factor(name: str, value: float) -> None:
+    if not 0 <= value < math.inf:
+        raise FewshotError(f"schedule.{name}={value}; expected at least 0")
 
 
 class Constant:
@@ -26,6 +50,7 @@ class StepDecay:
     def __init__(self, every: int = 2000, factor: float = 0.5):
         if every < 1:
             raise FewshotError(f"schedule.every={every}; expected at least 1")
+        _check_factor("factor", factor)
         self.every, self.factor = every, factor
 
     def __call__(self, done: int, total: int) -> float:
@@ -44,6 +69,7 @@ class MultiStep:
     def __init__(self, at: Sequence[float] = (0.5, 0.75), factor: float = 0.1):
         if not all(0 < share < 1 for share in at):
             raise FewshotError(f"schedule.at={list(at)}; expected shares of training between 0 and 1")
+        _check_factor("factor", factor)
         self.at, self.factor = tuple(at), factor
 
     def __call__(self, done: int, total: int) -> float:
@@ -57,6 +83,7 @@ class Cosine:
     def __init__(self, warmup: int = 0, final: float = 0.0):
         if warmup < 0:
             raise FewshotError(f"schedule.warmup={warmup}; expected at least 0")
+        _check_factor("final", final)
         self.warmup, self.final = warmup, final
 
     def __call__(self, done: int, total: int) -> float:
@@ -71,6 +98,7 @@ class Linear:
     """From 1 down to `final` in a straight line."""
 
     def __init__(self, final: float = 0.0):
+        _check_factor("final", final)
         self.final = final
 
     def __call__(self, done: int, total: int) -> float:

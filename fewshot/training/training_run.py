@@ -11,6 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from fewshot.device import widest_float
 from fewshot.episodes.episodes import Episodes
 from fewshot.errors import FewshotError
 from fewshot.learners.learner import Learner, TrainingLoss
@@ -46,7 +47,9 @@ class _Means:
 
     def add(self, loss: TrainingLoss) -> None:
         values = {"loss": loss.total.detach(), **loss.parts, "train_accuracy": 100 * loss.accuracy}
-        self.sums = {name: self.sums.get(name, 0) + value.double() for name, value in values.items()}
+        self.sums = {
+            name: self.sums.get(name, 0) + value.to(widest_float(value.device)) for name, value in values.items()
+        }
         self.count += 1
 
     def take(self, fabric: Fabric) -> dict[str, float]:
@@ -172,17 +175,26 @@ class TrainingRun:
             "learner": self.learner.state_dict(),
             "optimizer": self.optim.state_dict(),
             "precision": self.fabric._precision.state_dict(),
+            **self.belongs_to(),
+            **{name: getattr(self, name) for name in ("done", "misses", "best", "best_weights", "rows")},
+        }
+
+    def belongs_to(self) -> dict:
+        """What a run that goes on from a checkpoint must have in common with the one that wrote it."""
+        defaults = {name: repr(value) for name, value in self.optim.defaults.items()}
+        return {
             "bank": self.sampler.bank.fingerprint,
             "protocol": self.sampler.protocol.as_dict(),
             "settings": asdict(self.settings),
-            **{name: getattr(self, name) for name in ("done", "misses", "best", "best_weights", "rows")},
+            "learner's weights": {name: list(value.shape) for name, value in self.learner.state_dict().items()},
+            "optimizer's options": {"name": type(self.optim.optimizer).__name__} | defaults,
         }
 
     def restore(self) -> None:
         state = load_tree(self.folder / CHECKPOINT)
-        mine = {"bank": self.sampler.bank.fingerprint, "protocol": self.sampler.protocol.as_dict()}
-        for name, value in (mine | {"settings": asdict(self.settings)}).items():
-            if state[name] != value:
+        for name, value in self.belongs_to().items():
+            # Files of before say less.
+            if name in state and state[name] != value:
                 raise FewshotError(f"{self.folder / CHECKPOINT} belongs to another {name}; start without resume")
         self.learner.load_state_dict(state["learner"])
         self.optim.load_state_dict(state["optimizer"])

@@ -82,3 +82,11 @@ def test_preparations_of_features_can_be_tuned(trained, capfd):
     test, _ = trained("head=ridge")
     assert test("tune={features: [null, l2n]}", mode="tune") == 0
     assert "best on folder/val" in capfd.readouterr().out
+
+
+def test_a_rate_of_steps_that_was_learned_cannot_be_typed(trained, tmp_path, capfd):
+    test, _ = trained("learner=maml", "learner.steps=1", "learner.rates=per_weight")
+    capfd.readouterr()
+    assert test("+learner.lr=5.0") == 2
+    assert "learner.lr is where training began to learn rates" in capfd.readouterr().err
+    assert test() == 0

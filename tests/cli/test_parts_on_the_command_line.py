@@ -56,6 +56,10 @@ def test_each_choice_trains_and_is_in_the_row(fewshot, choice, column, text):
         ("learner=metric_maml", "split=leave_one_out needs at least 2 shots"),
         ("learner=maml learner.test_steps=0 head=prototype", "learner.split=items leaves no support to PrototypeHead"),
         ("learner=maml trainer.compile=true", "torch.compile has no second derivatives, which MAML needs"),
+        (
+            "schedule.every=1 episodes.train.episodes=200",
+            "StepDecay leaves 8e-31 of the learning rate after 100 of 200 episodes",
+        ),
     ],
 )
 def test_what_cannot_be_adapted_is_one_line(fewshot, capsys, choice, words):

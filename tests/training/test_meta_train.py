@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,6 +16,7 @@ from fewshot.backbones.conv4 import Conv4
 from fewshot.episodes.protocol import Protocol
 from fewshot.errors import FewshotError
 from fewshot.evaluation.scoring import evaluate
+from fewshot.heads.logistic import LogisticHead
 from fewshot.heads.prototype import PrototypeHead
 from fewshot.learners.metric_learner import MetricLearner
 from fewshot.losses.cross_entropy import CrossEntropy
@@ -257,3 +259,35 @@ def test_kill_9_at_any_moment_then_resume_gives_bit_identical_weights_and_curve(
         assert process.wait() == 0, output.decode()
     for name in ("metrics.csv", BEST, LAST):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def test_a_checkpoint_of_another_learner_or_optimiser_is_refused(bank, tmp_path):
+    train(bank, tmp_path, episodes=20)
+    torch.manual_seed(0)
+    wide = MetricLearner(Conv4(1, width=16, image_size=28), PrototypeHead(learn_temperature=True), CrossEntropy())
+    with pytest.raises(FewshotError, match="belongs to another learner's weights"):
+        train(bank, tmp_path, episodes=20, learner=wide, resume=True)
+    for optimizer in (partial(torch.optim.Adam, lr=1e-2), partial(torch.optim.SGD, lr=1e-3)):
+        with pytest.raises(FewshotError, match="belongs to another optimizer's options"):
+            train(bank, tmp_path, episodes=20, optimizer=optimizer, resume=True)
+
+
+def test_the_callers_own_random_numbers_go_on_as_if_nothing_had_been_trained(bank):
+    learner = make_learner()
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train(bank, episodes=10, learner=learner)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_what_only_the_command_does_is_not_left_undone_without_a_word(bank):
+    with pytest.raises(FewshotError, match="frozen_backbone: give banks of features"):
+        train(bank, settings={"frozen_backbone": True})
+
+
+def test_a_head_that_passes_no_gradient_on_is_refused(bank):
+    torch.manual_seed(0)
+    learner = MetricLearner(Conv4(1, width=8, image_size=28), LogisticHead(), CrossEntropy())
+    with pytest.raises(FewshotError, match="LogisticHead scores features and passes no gradient on"):
+        train(bank, learner=learner)
