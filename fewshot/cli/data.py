@@ -120,7 +120,7 @@ def _dataset(name: str, options: list[str], places: dict[str, str]):
     dataset = open_dataset(name, **(values | places))
     if not dataset.splits:
         raise FewshotError(
-            f"{dataset.root} has neither train/ val/ test/ folders nor CSVs of these names; give --root FOLDER"
+            f"{dataset.root} has neither train/ val/ test/ folders nor CSVs of these names; divide its class folders into these, or give --root FOLDER"
         )
     return dataset
 

@@ -67,7 +67,7 @@ class ImageFolder(DataSet):
     def folder(self, split: str) -> Path:
         if not self.splits:
             raise FewshotError(
-                f"{self.root} has neither train/ val/ test/ folders nor CSVs of these names; set data.root"
+                f"{self.root} has neither train/ val/ test/ folders nor CSVs of these names; divide its class folders into these, or set data.root to a folder that has them"
             )
         return super().folder(split)
 

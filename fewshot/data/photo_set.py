@@ -173,7 +173,8 @@ class PhotoSet(DataSet):
             self.obtain()
             found = self._checked(lambda: self.find(split))
         if found is None:
-            raise FewshotError(f"{self.name} is not in {self.root}: {' '.join(self.facts['get'].split())}")
+            how = " ".join(self.facts["get"].split()).replace("data/raw", str(self.root))
+            raise FewshotError(f"{self.name} is not in {self.root}: {how}")
         for what, which in (("lacks", found.missing), ("is not this data set:", found.wrong)):
             if which:
                 more = f" and {len(which) - 3} more" if len(which) > 3 else ""
