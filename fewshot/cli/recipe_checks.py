@@ -94,13 +94,10 @@ def check_untrained_options(nodes: Sequence[DictConfig], known: dict) -> None:
         known: what heads may ask for.
     """
     first, *others = nodes
-    before = _start_values(first, known)
-    for other in others:
-        names = [name for name in other if name not in first or other[name] != first[name]]
-        if not names:
-            continue
-        now = _start_values(other, known)
-        for name, value in now.items():
+    changed = [[name for name in other if name not in first or other[name] != first[name]] for other in others]
+    before = _start_values(first, known) if any(changed) else {}
+    for other, names in zip(others, changed, strict=True):
+        for name, value in (_start_values(other, known) if names else {}).items():
             if name in before and before[name].shape == value.shape and not torch.equal(before[name], value):
                 raise FewshotError(
                     f"head.{' and head.'.join(names)}: training went on from that value, and a test has the trained one; type head= "

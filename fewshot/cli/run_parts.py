@@ -140,9 +140,8 @@ def assemble(
     recipe_checks.check_percent([getattr(learner, "head", None), *others], next(iter(tests.values())))
     recipe_checks.check_own_heads(learner, others, next(iter(tests.values())), protocols["test"])
     needs_base = _needs_base(config, learner, planned)
-    if base_images is not None:
-        base_images = described_bank(options.semantics, base_images)
-    base = (banks.get("train") if base_images is None else base_images, held_out_images)
+    as_tested = banks.get("train") if base_images is None else described_bank(options.semantics, base_images)
+    base = (as_tested, held_out_images)
     if needs_base and not trains:
         base = open_base_banks(dataset, facts, held_out, needs_base, trained_on, console)
         base = tuple(bank and described_bank(options.semantics, bank) for bank in base)

@@ -12,6 +12,7 @@ from fewshot.distances.generalised_cosine import GeneralisedCosine
 from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.prototypes import prototypes
 from fewshot.errors import FewshotError
+from fewshot.heads.learned_number import keep_number
 
 _SMALLEST = 0.01
 
@@ -77,11 +78,7 @@ class FilmLikeHead(nn.Module):
             self.text = nn.Linear(attribute_size, size)
             self.metric = GeneralisedCosine(size, metric, rank, hidden)
         log_temperature = torch.tensor(math.log(temperature))
-        if learn_temperature:
-            self.log_temperature = nn.Parameter(log_temperature)
-        else:
-            # Not with the weights: a test may ask for another value.
-            self.register_buffer("log_temperature", log_temperature, persistent=False)
+        keep_number(self, "log_temperature", log_temperature, learn_temperature)
         self.fusion = fusion
 
     @property

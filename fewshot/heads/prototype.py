@@ -11,6 +11,7 @@ from fewshot.distances.snr import snr_distance
 from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.prototypes import prototypes
 from fewshot.errors import FewshotError
+from fewshot.heads.learned_number import keep_number
 
 DISTANCES = ("euclidean", "cosine", "snr", "mahalanobis")
 
@@ -58,11 +59,7 @@ class PrototypeHead(nn.Module):
         self.distance = distance
         # The logarithm keeps a learned temperature positive.
         log_temperature = torch.tensor(float(temperature)).log()
-        if learn_temperature:
-            self.log_temperature = nn.Parameter(log_temperature)
-        else:
-            # Not with the weights: a test may ask for another value.
-            self.register_buffer("log_temperature", log_temperature, persistent=False)
+        keep_number(self, "log_temperature", log_temperature, learn_temperature)
 
     def forward(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
         """Features of a batch of tasks to logits `[B, Q, N]`."""

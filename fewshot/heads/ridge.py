@@ -9,6 +9,7 @@ from torch.nn.functional import one_hot, pad
 
 from fewshot.episodes.episodes import Episodes
 from fewshot.errors import FewshotError
+from fewshot.heads.learned_number import keep_number
 
 
 def ridge_scores(
@@ -78,11 +79,7 @@ class RidgeHead(nn.Module):
             if not value > 0:
                 raise FewshotError(f"head.{name}={value}; expected more than 0")
         log_regularisation = torch.tensor(math.log(regularisation))
-        if learn_regularisation:
-            self.log_regularisation = nn.Parameter(log_regularisation)
-        else:
-            # Not with the weights: a test may ask for another value.
-            self.register_buffer("log_regularisation", log_regularisation, persistent=False)
+        keep_number(self, "log_regularisation", log_regularisation, learn_regularisation)
         self.scale, self.shift = nn.Parameter(torch.tensor(float(scale))), nn.Parameter(torch.tensor(0.0))
         self.bias, self.average = bias, average
 

@@ -10,6 +10,7 @@ from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.prototypes import membership
 from fewshot.errors import FewshotError
 from fewshot.heads.attribute_scaling import check_scaling, check_sizes, scaled_attributes
+from fewshot.heads.learned_number import keep_number
 
 
 class ZeroShotHead(nn.Module):
@@ -70,15 +71,8 @@ class ZeroShotHead(nn.Module):
         self.attributes = nn.Linear(attribute_size, dimension or feature_size)
         # Logarithms keep what is learned in its range; those of a weight are of its odds.
         value = torch.tensor(float(value))
-        self._keep("log_scale", torch.tensor(float(scale)).log(), learn_scale)
-        self._keep("log_weight", value.logit() if self.fixed else value.log(), learn_weight)
-
-    def _keep(self, name: str, value: Tensor, learned: bool) -> None:
-        if learned:
-            self.register_parameter(name, nn.Parameter(value))
-        else:
-            # Not with the weights: a test may ask for another value.
-            self.register_buffer(name, value, persistent=False)
+        keep_number(self, "log_scale", torch.tensor(float(scale)).log(), learn_scale)
+        keep_number(self, "log_weight", value.logit() if self.fixed else value.log(), learn_weight)
 
     def of_attributes(self, attributes: Float[Tensor, "b n a"]) -> Float[Tensor, "b n m"]:
         """Prototypes of what is known of classes."""

@@ -17,6 +17,16 @@ SMALL = [
 TRAIN_ONLY = ("episodes.train.query=3",)
 
 
+def exit_code(monkeypatch, *arguments: str) -> int:
+    """Of the command with these arguments."""
+    monkeypatch.setattr(sys, "argv", ["fewshot", *arguments])
+    try:
+        main()
+    except SystemExit as stop:
+        return stop.code or 0
+    return 0
+
+
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
     root = tmp_path_factory.mktemp("images")
@@ -39,12 +49,7 @@ def fewshot(images, tmp_path, monkeypatch):
     threads = torch.get_num_threads()
 
     def run(*arguments: str, flags: tuple[str, ...] = (), without: tuple[str, ...] = ()) -> int:
-        monkeypatch.setattr(sys, "argv", ["fewshot", *flags, *(a for a in SMALL if a not in without), *arguments])
-        try:
-            main()
-        except SystemExit as stop:
-            return stop.code or 0
-        return 0
+        return exit_code(monkeypatch, *flags, *(a for a in SMALL if a not in without), *arguments)
 
     yield run
     torch.set_num_threads(threads)

@@ -2,14 +2,12 @@
 
 import csv
 import shutil
-import sys
 
 import pytest
 import torch
 import yaml
 
 from fewshot.backbones.conv4 import Conv4
-from fewshot.cli.main import main
 from fewshot.data.image_format import ImageFormat, in_format
 from fewshot.data.manifest import class_list
 from fewshot.data.mini_imagenet import MiniImageNet
@@ -21,7 +19,7 @@ from fewshot.resources import manifests_folder
 from fewshot.training.checkpoint import backbone_weights, load_weights
 
 from ..data.conftest import noise, packed, picture
-from .conftest import only_run
+from .conftest import exit_code, only_run
 
 IMAGES = 6
 CLASSIFIER = [
@@ -55,12 +53,7 @@ def run(tmp_path, monkeypatch):
     threads = torch.get_num_threads()
 
     def command(*arguments: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["fewshot", *CLASSIFIER, *arguments])
-        try:
-            main()
-        except SystemExit as stop:
-            return stop.code or 0
-        return 0
+        return exit_code(monkeypatch, *CLASSIFIER, *arguments)
 
     yield command
     torch.set_num_threads(threads)

@@ -8,6 +8,7 @@ from torch.nn.functional import one_hot, pad
 from fewshot.distances.euclidean import squared_euclidean
 from fewshot.episodes.episodes import Episodes
 from fewshot.errors import FewshotError
+from fewshot.heads.learned_number import keep_number
 
 
 class LabelPropagationHead(nn.Module):
@@ -55,11 +56,7 @@ class LabelPropagationHead(nn.Module):
             raise FewshotError(f"head.sigma={sigma}; expected more than 0")
         self.alpha, self.neighbours, self.self_loops = alpha, neighbours, self_loops
         log_sigma = torch.tensor(float(sigma)).log()
-        if learn_sigma:
-            self.log_sigma = nn.Parameter(log_sigma)
-        else:
-            # Not with the weights: a test may ask for another value.
-            self.register_buffer("log_sigma", log_sigma, persistent=False)
+        keep_number(self, "log_sigma", log_sigma, learn_sigma)
 
     def graph(self, items: Float[Tensor, "b m d"]) -> Float[Tensor, "b m m"]:
         """The normalised weights S."""
