@@ -11,6 +11,7 @@ from torch import nn
 from fewshot.choices import chosen
 from fewshot.cli.typed import plain, typed
 from fewshot.data.bank import Bank
+from fewshot.data.image_format import ImageFormat
 from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.views import ViewProtocol
 from fewshot.errors import FewshotError
@@ -63,7 +64,9 @@ def trains_on_images(config: DictConfig) -> bool:
     return classifies
 
 
-def make_learner(config: DictConfig, bank: Bank, classes: int | None = None) -> Learner:
+def make_learner(
+    config: DictConfig, images: ImageFormat, classes: int | None = None, bank: Bank | None = None
+) -> Learner:
     """Backbone, head and what else a learner is made of, composed; initial weights are those of `seed`.
 
     Parts are told what they ask for: the backbone `channels` and `image_size`, a pooling the backbone's `stage_shapes`,
@@ -73,11 +76,12 @@ def make_learner(config: DictConfig, bank: Bank, classes: int | None = None) -> 
 
     Args:
         config: the whole configuration.
-        bank: tells the backbone how many channels and pixels to expect.
-        classes: that it is trained on.
+        images: how many channels and pixels the backbone is to expect, and how they are normalised.
+        classes: that it is trained on, if that is known.
+        bank: what is known of whose classes it reads.
     """
     torch.manual_seed(config.seed)
-    _, channels, height, _ = bank.items.shape
+    channels, height = images.channels, images.height
     backbone = make_module(config.backbone, "backbone", channels=channels, image_size=height)
     if config.get("pooling"):
         shapes = stage_shapes(backbone, channels, height)
@@ -89,9 +93,9 @@ def make_learner(config: DictConfig, bank: Bank, classes: int | None = None) -> 
         node = config[name]
         maker = {"loss": make_loss, "head": make_head}.get(name)
         parts[name] = maker(node, known) if maker else make_module(node, name, **accepted(node, known))
-    parts |= accepted(config.learner, {"mean": bank.mean, "std": bank.std})
+    parts |= accepted(config.learner, {"mean": images.mean, "std": images.std})
     if makes_new_tasks(config):
-        parts["task_augmentation"] = _make_task_augmentation(config, bank)
+        parts["task_augmentation"] = _make_task_augmentation(config, images)
     learner = _compose(config.learner, "learner", parts, known)
     if not isinstance(learner, Learner):
         raise FewshotError(f"learner: {config.learner._target_} made a {type(learner).__name__}, expected a Learner")
@@ -118,13 +122,13 @@ def makes_new_tasks(config: DictConfig) -> bool:
     return bool((config.get("task_augmentation") or {}).get("_target_"))
 
 
-def _make_task_augmentation(config: DictConfig, bank: Bank) -> nn.Module:
+def _make_task_augmentation(config: DictConfig, images: ImageFormat) -> nn.Module:
     """Told, if it asks, the `std` that images were divided by and the `training_episodes` of the whole run."""
     node, inner = config.task_augmentation, _innermost(config.learner)
     if not accepted(inner, {"task_augmentation": None}):
         name = str(inner._target_).rpartition(".")[2]
         raise FewshotError(f"task_augmentation: {name} takes none; use learner=metric or maml, or leave it out")
-    known = {"std": bank.std, "training_episodes": make_protocol(config, "train").episodes}
+    known = {"std": images.std, "training_episodes": make_protocol(config, "train").episodes}
     return make_module(node, "task_augmentation", **accepted(node, known))
 
 

@@ -110,7 +110,9 @@ def assemble(
         # Without labels each image is a class.
         views = isinstance(protocols["train"], ViewProtocol)
         classes = len(banks["train"]) if views else banks["train"].num_classes
-    learner = recipe.make_learner(config, next(iter(tests.values())), classes)
+    first = next(iter(tests.values()))
+    learner = recipe.make_learner(config, ImageFormat.of(first), classes, first)
+    learner.image_format = trained_on
     if learner.reads_attributes:
         check_alike(banks, tests)
     pretraining = facts.get("pretraining", getattr(getattr(learner, "backbone", None), "pretraining", "none"))

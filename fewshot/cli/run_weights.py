@@ -1,14 +1,46 @@
 """Weights of files put into the learner of a run."""
 
-import torch
+from pathlib import Path
 
+import torch
+from omegaconf import OmegaConf
+
+from fewshot.cli.recipe import make_learner
+from fewshot.data.bank import Bank
+from fewshot.data.image_format import ImageFormat
 from fewshot.errors import FewshotError
 from fewshot.heads.feature_transform import Prepared
 from fewshot.learners.learner import Learner
 from fewshot.poolings.pooled import Pooled
-from fewshot.training.checkpoint import backbone_weights
+from fewshot.training.checkpoint import backbone_weights, load_weights
 
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def open_learner(path: Path | str, bank: Bank | None = None) -> Learner:
+    """The learner whose weights the command `fewshot` wrote, in eval mode on the CPU.
+
+    Its `image_format` says what images it was trained on; `in_format` brings a bank to it.
+
+    Args:
+        path: `best.safetensors` or `last.safetensors` of a run.
+        bank: whose classes it will score; a learner that reads attributes needs it.
+
+    Raises:
+        FewshotError: the file is missing, damaged, or says nothing of the learner, or its parts cannot be made any more.
+    """
+    weights, facts = load_weights(path)
+    if "config" not in facts or "images" not in facts:
+        raise FewshotError(
+            f"{path} does not say of what learner it is, as it was not written by the command fewshot; make the learner as it was made "
+            f"for training, and give it load_weights(path)[0] of fewshot.training.checkpoint by load_state_dict"
+        )
+    images = ImageFormat.from_json(facts["images"])
+    with torch.random.fork_rng(devices=[]):
+        learner = make_learner(OmegaConf.create(facts["config"]), images, facts.get("classes"), bank)
+    load_into(learner, weights, str(path), other_head=False)
+    learner.image_format = images
+    return learner.eval()
 
 
 def load_into(learner: Learner, weights: dict[str, torch.Tensor], checkpoint: str, other_head: bool) -> None:

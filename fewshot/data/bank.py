@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -78,6 +79,31 @@ class Bank:
                 if len(value) != channels:
                     raise FewshotError(f"{where}: {part} has {len(value)} values for {channels} channels")
                 object.__setattr__(self, part, value)
+
+    @classmethod
+    def of(cls, items, labels, **about) -> "Bank":
+        """A bank of items in any order, such as features that were made elsewhere.
+
+        Args:
+            items: numpy array or tensor `[n, d]` of features, or `[n, c, h, w]` of 8-bit images.
+            labels: `[n]`, one for each item: numbers or names, of which each that occurs is a class, in their sorted order.
+            about: of the other arguments of a bank; `class_names` has one for each class in that order, by default the labels.
+
+        Raises:
+            FewshotError: as many labels as items are not there, or the parts do not fit each other.
+        """
+        labels = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
+        items = items if isinstance(items, Tensor) else np.asarray(items)
+        if labels.ndim != 1 or items.ndim == 0 or len(labels) != len(items):
+            raise FewshotError(
+                f"bank: labels of shape {labels.shape} for items of shape {tuple(items.shape)}; expected one label for each item"
+            )
+        values, numbers = np.unique(labels, return_inverse=True)
+        order = np.argsort(numbers, kind="stable")
+        items = items[torch.from_numpy(order).to(items.device)] if isinstance(items, Tensor) else items[order]
+        names = about.pop("class_names", None) or [str(value) for value in values]
+        items, numbers = torch.as_tensor(items), torch.from_numpy(numbers[order])
+        return cls(items, numbers.to(items.device), names, **about)
 
     def __len__(self) -> int:
         return len(self.items)

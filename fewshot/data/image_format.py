@@ -42,6 +42,15 @@ class ImageFormat:
         """What `to_json` wrote."""
         return cls(**(facts | {"mean": tuple(facts["mean"]), "std": tuple(facts["std"])}))
 
+    def fits(self, other: "ImageFormat") -> bool:
+        """Whether images of `other` are as these to a learner: the same size, channels and normalisation."""
+        mine, theirs = asdict(self) | {"pipeline": ""}, asdict(other) | {"pipeline": ""}
+        return mine == theirs
+
+    def __str__(self) -> str:
+        numbers = ["(" + ", ".join(f"{value:.4g}" for value in part) + ")" for part in (self.mean, self.std)]
+        return f"{self.height}x{self.width} pixels of {self.channels} channel{'s' if self.channels > 1 else ''}, mean {numbers[0]}, std {numbers[1]}"
+
     def to_json(self) -> dict:
         """Plain JSON, for files of weights."""
         return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
@@ -58,13 +67,7 @@ def in_format(bank: Bank, wanted: ImageFormat) -> Bank:
         FewshotError: the channels are neither 1 nor 3.
     """
     own = ImageFormat.of(bank)
-    if (own.channels, own.height, own.width, own.mean, own.std) == (
-        wanted.channels,
-        wanted.height,
-        wanted.width,
-        wanted.mean,
-        wanted.std,
-    ):
+    if own.fits(wanted):
         return bank
     items = bank.items
     if (own.channels, own.height, own.width) != (wanted.channels, wanted.height, wanted.width):

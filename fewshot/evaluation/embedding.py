@@ -5,7 +5,7 @@ import torch
 from fewshot.augment.pixels import gather_images
 from fewshot.backbones.folding import fold_batchnorm
 from fewshot.data.bank import Bank
-from fewshot.learners.learner import Learner
+from fewshot.learners.learner import Learner, check_images
 from fewshot.shared_work import own_share, put_together
 
 # Activations of so many pixels stay in a core's cache between layers.
@@ -28,7 +28,11 @@ def embed_bank(
         images_per_batch: how many go through at a time; by default what is fast on the device.
         needed: int64 indices of the items to embed; the others get NaN. By default all.
         shared: whether all processes call this together and share the batches; each gets all features.
+
+    Raises:
+        FewshotError: the images are not of the form that the learner was trained on.
     """
+    check_images(learner, bank)
     on_cpu = bank.device.type == "cpu"
     if images_per_batch is None:
         height, width = bank.items.shape[2:]

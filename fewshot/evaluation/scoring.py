@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn.functional import one_hot
 
 from fewshot.data.bank import Bank
@@ -16,7 +17,8 @@ from fewshot.evaluation.embedding import embed_bank
 from fewshot.evaluation.evaluation import Evaluation
 from fewshot.evaluation.predictions import Predictions
 from fewshot.heads.contract import DEPENDENT
-from fewshot.learners.learner import Learner, check_tasks
+from fewshot.learners.head_alone import HeadAlone
+from fewshot.learners.learner import Learner, check_images, check_tasks
 from fewshot.shared_work import own_share, put_together
 
 # Features of tasks that are scored together: on a CPU so few that they stay in its caches.
@@ -24,13 +26,14 @@ _BATCH_NUMBERS = {"cpu": 2**21, "others": 2**23}
 
 
 def evaluate(
-    learner: Learner,
+    learner: nn.Module,
     bank: Bank,
     protocol: Protocol,
     tasks_per_batch: int | None = None,
     embedded: Bank | None = None,
     observe: Predictions | None = None,
     shared: bool = False,
+    base: Bank | None = None,
 ) -> Evaluation:
     """Score `learner` on the first `protocol.episodes` episodes of `protocol` on `bank`.
 
@@ -38,18 +41,24 @@ def evaluate(
     the mode it was in. A learner that scores frozen features has each image embedded once.
 
     Args:
-        learner: on any device; `bank` is moved to it.
+        learner: on any device; `bank` is moved to it. A head by itself scores a bank of features, on the device of those.
         bank: classes that the learner was not trained on.
         protocol: what an episode is, and how many.
         tasks_per_batch: tasks scored at a time; by default what fits 8 MB on a CPU, 32 MB elsewhere.
         embedded: `embed_bank(learner, bank)`, for those who score the same features several times.
         observe: gathers what is said of each query, for diagnostics.
         shared: whether all processes call this together and share the tasks; each gets the whole. Not with `observe`.
+        base: features of the base classes, for a head by itself that takes their mean off or is fitted to them.
 
     Raises:
-        FewshotError: the protocol does not fit the bank or the learner, or the learner says that it is inductive and predicts
-            queries by the others.
+        FewshotError: the protocol does not fit the bank or the learner, images are not of the form that was trained on, or the
+            learner says that it is inductive and predicts queries by the others.
     """
+    if not isinstance(learner, Learner):
+        learner = HeadAlone.scoring(learner, bank, base)
+    elif base is not None:
+        raise FewshotError("base= is for a head by itself; a learner has heard of its base classes in training")
+    check_images(learner, bank)
     check_tasks(learner, bank, protocol)
     keep_freed_memory()
     drawn = EpisodeSampler(bank, protocol).indices(0, protocol.episodes)

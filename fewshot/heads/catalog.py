@@ -13,12 +13,12 @@ from fewshot.heads.nearest_centroid import NearestCentroidHead
 from fewshot.instantiation import accepted, make_module
 
 
-def open_head(name: str, /, backbone: nn.Module, bank: Bank | None = None, **options: Any) -> nn.Module:
+def open_head(name: str, /, backbone: nn.Module | None = None, bank: Bank | None = None, **options: Any) -> nn.Module:
     """The head that `head=name` is on the command line, with what is done to features first.
 
     Args:
         name: of a file of `conf/head/`.
-        backbone: whose features it scores.
+        backbone: whose features it scores; without one those of `bank`.
         bank: whose classes it is made for; heads of attributes need it.
         options: keys of that file with other values.
 
@@ -40,8 +40,11 @@ def make_head(node: DictConfig, known: dict) -> nn.Module:
     return Prepared(head, FeatureTransform(str(features), known.get("feature_size")))
 
 
-def told(backbone: nn.Module, classes: int | None, bank: Bank | None = None) -> dict:
+def told(backbone: nn.Module | None, classes: int | None, bank: Bank | None = None) -> dict:
     """What heads, losses and classifiers may ask for."""
     attributes = None if bank is None or bank.class_attributes is None else bank.class_attributes.shape[1]
+    known = {"classes": classes, "attribute_size": attributes}
+    if backbone is None:
+        return known if bank is None or bank.is_images else known | {"feature_size": bank.items.shape[1]}
     names = [name for name in ("feature_size", "map_shape", "stage_sizes") if hasattr(backbone, name)]
-    return {"classes": classes, "attribute_size": attributes} | {name: getattr(backbone, name) for name in names}
+    return known | {name: getattr(backbone, name) for name in names}

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from fewshot.data.bank import Bank
+from fewshot.data.image_format import ImageFormat
 from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.protocol import Protocol
 from fewshot.errors import FewshotError
@@ -37,6 +38,8 @@ class Learner(nn.Module, ABC):
 
     # Whether `training_loss` takes batches of an `ImageSampler` instead of episodes.
     trains_on_images = False
+    # The form of the images that it was trained on; None before training, which says it.
+    image_format: ImageFormat | None = None
 
     @property
     def transductive(self) -> bool:
@@ -104,6 +107,17 @@ class Learner(nn.Module, ABC):
     def predict_features(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
         """Logits of the queries of episodes of features."""
         raise NotImplementedError(f"{type(self).__name__} does not score frozen features")
+
+
+def check_images(learner: Learner, bank: Bank) -> None:
+    """Raise a FewshotError if a bank's images have another form than those that a learner was trained on."""
+    wanted = learner.image_format
+    if wanted is None or not bank.is_images or wanted.fits(own := ImageFormat.of(bank)):
+        return
+    raise FewshotError(
+        f"{bank.name}/{bank.split} has {own}; the learner was trained on {wanted}: "
+        f"give fewshot.in_format(bank, learner.image_format)"
+    )
 
 
 def check_tasks(scorer: nn.Module, bank: Bank, protocol: Protocol) -> None:

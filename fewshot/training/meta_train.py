@@ -10,6 +10,7 @@ from torch import nn
 
 from fewshot.augment.pixels import Augment
 from fewshot.data.bank import Bank
+from fewshot.data.image_format import ImageFormat
 from fewshot.episodes.images import ImageProtocol, ImageSampler
 from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.sampler import EpisodeSampler
@@ -86,6 +87,8 @@ def meta_train(
             "frozen_backbone: give banks of features and learner.backbone.requires_grad_(False), as training.frozen_backbone=true "
             "of the command does"
         )
+    if bank.is_images:
+        learner.image_format = ImageFormat.of(bank)
     bank = bank.to(fabric.device)
     base = bank if base_bank is None else base_bank.to(fabric.device)
     if not learner.reads_attributes:

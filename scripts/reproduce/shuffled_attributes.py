@@ -9,11 +9,11 @@ from dataclasses import replace
 import torch
 from omegaconf import OmegaConf
 
-from fewshot import evaluate
-from fewshot.cli.recipe import make_learner, make_protocol
+from fewshot import evaluate, open_learner
+from fewshot.cli.recipe import make_protocol
 from fewshot.data.catalog import made_dataset
 from fewshot.evaluation.embedding import embed_bank
-from fewshot.training.checkpoint import load_weights
+from fewshot.training.checkpoint import load_facts
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("checkpoint")
@@ -24,11 +24,9 @@ parser.add_argument("--threads", type=int, default=1)
 options = parser.parse_args()
 
 torch.set_num_threads(options.threads)
-weights, facts = load_weights(options.checkpoint)
-config = OmegaConf.create(facts["config"] | {"output": "runs"})
+config = OmegaConf.create(load_facts(options.checkpoint)["config"] | {"output": "runs"})
 bank = made_dataset(config.data).bank("test")
-learner = make_learner(config, bank, facts["classes"])
-learner.load_state_dict(weights)
+learner = open_learner(options.checkpoint, bank)
 embedded = embed_bank(learner, bank)
 for way in options.way:
     protocol = replace(make_protocol(config, "test"), way=way, shot=0, episodes=options.episodes)

@@ -10,6 +10,7 @@ from hydra import compose, initialize_config_dir
 from fewshot.cli import recipe
 from fewshot.cli.typed import typed
 from fewshot.data.bank import Bank
+from fewshot.data.image_format import ImageFormat
 from fewshot.data.pipeline import PIPELINES
 from fewshot.instantiation import make
 from fewshot.resources import conf_folder
@@ -46,7 +47,7 @@ def test_it_makes_a_learner_and_settings_that_go_together(name):
     recipe.make_optimizer(config)
     make(config.schedule, "schedule")
     bank = tiny_bank(config)
-    learner = recipe.make_learner(config, bank, classes=64)
+    learner = recipe.make_learner(config, ImageFormat.of(bank), classes=64, bank=bank)
     augment = make(config.augment, "augment")
     images = augment(bank.items / 255, torch.Generator().manual_seed(0))
     assert learner.eval().embed(images).shape == (2, learner.backbone.feature_size)

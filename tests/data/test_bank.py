@@ -191,3 +191,24 @@ def test_a_bank_of_features_keeps_classes_and_gets_a_fingerprint_of_its_own(bank
     assert features.class_names == bank.class_names
     assert features.fingerprint != bank.fingerprint
     assert torch.equal(open_bank(saved(features, tmp_path)).items, features.items)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor], ids=["numpy", "torch"])
+def test_items_in_any_order_with_any_labels_become_a_bank(kind):
+    features, labels = np.arange(12.0).reshape(6, 2), np.array([30, -1, 30, 7, -1, 30])
+    made = Bank.of(kind(features), kind(labels), name="mine")
+    assert made.class_names == ("-1", "7", "30")
+    assert made.labels.tolist() == [0, 0, 1, 2, 2, 2]
+    assert made.items[:, 0].tolist() == [2, 8, 6, 0, 4, 10]
+    assert made.name == "mine"
+    assert not made.is_images
+
+
+def test_labels_may_be_names_and_names_other_than_labels(tmp_path):
+    images = np.zeros((3, 1, 2, 2), np.uint8)
+    assert Bank.of(images, ["b", "a", "b"]).class_names == ("a", "b")
+    assert Bank.of(images, ["b", "a", "b"], class_names=["first", "second"]).class_names == ("first", "second")
+    np.save(tmp_path / "f.npy", np.ones((3, 4), np.float32))
+    assert len(Bank.of(np.load(tmp_path / "f.npy", mmap_mode="r"), [1, 0, 1])) == 3
+    with pytest.raises(FewshotError, match=r"labels of shape \(2,\) for items of shape \(3, 1, 2, 2\)"):
+        Bank.of(images, [0, 1])
