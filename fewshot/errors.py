@@ -1,5 +1,10 @@
 """The one exception that a user is meant to read."""
 
+import contextlib
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
 
 class FewshotError(Exception):
     """Something given from outside (config, file, argument) cannot be used.
@@ -10,3 +15,27 @@ class FewshotError(Exception):
 
     def __init__(self, message: str):
         super().__init__(" ".join(str(message).split()))
+
+
+@contextlib.contextmanager
+def tried(what: str, on: str) -> Iterator[None]:
+    """Around code of a user's own that is tried out: what it raises is a FewshotError of one line that says where.
+
+    Args:
+        what: is tried, such as `head: Mine`.
+        on: what it is given.
+    """
+    try:
+        yield
+    except FewshotError:
+        raise
+    except Exception as error:
+        # The line of the user's own rather than that of the library which it called.
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _of_libraries(frame.filename)]
+        where = f", {Path(frames[-1].filename).name} line {frames[-1].lineno}" if frames else ""
+        reason = (str(error).splitlines() or [""])[0]
+        raise FewshotError(f"{what} fails on {on}{where}: {type(error).__name__}: {reason}") from error
+
+
+def _of_libraries(file: str) -> bool:
+    return "site-packages" in Path(file).parts or Path(__file__).parent in Path(file).parents

@@ -18,6 +18,7 @@ from fewshot.data.image_format import ImageFormat
 from fewshot.episodes.views import ViewProtocol
 from fewshot.evaluation.scoring import side_information
 from fewshot.learners.learner import Learner, check_tasks
+from fewshot.learners.own_parts import check_own_parts
 from fewshot.training.checkpoint import load_weights
 from fewshot.training.frozen_backbone import freeze_backbone
 from fewshot.training.parameter_groups import parameter_groups
@@ -177,6 +178,7 @@ def _check_training(
         freeze_backbone(learner)
         recipe_checks.check_frozen(config, learner, pretraining)
     learner.check_training(trainer.compile, str(trainer.precision))
+    check_own_parts(learner, banks["train"], options.protocols["train"])
     check_trainable(learner, options.protocols["train"], settings.tasks_per_step // processes)
     check_schedule(
         options.schedule, options.protocols["train"].episodes, "images" if options.classifies else "episodes"

@@ -4,10 +4,11 @@ import torch
 from torch import Tensor, nn
 
 from fewshot.episodes.episodes import Episodes
-from fewshot.errors import FewshotError
+from fewshot.errors import FewshotError, tried
 
 # Change of scores, as a share of the largest, which shows that they depend on what else is there: sums in another order move them by a millionth or so.
 DEPENDENT = 1e-3
+_TASKS = "two tasks of random features"
 
 
 def check_head(
@@ -39,8 +40,8 @@ def check_head(
     head.eval()
     try:
         # Of a run that goes on afterwards, the random numbers stay those that they were.
-        with torch.random.fork_rng(devices=[]):
-            _check(head, name, _random_tasks(feature_size, way, shot, query, attribute_size))
+        with torch.random.fork_rng(devices=[]), tried(f"head: {name}", _TASKS):
+            _check(head, name, random_tasks(feature_size, way, shot, query, attribute_size))
     finally:
         head.train(trains)
 
@@ -85,7 +86,8 @@ def _alike(scores: Tensor, others: Tensor) -> bool:
     return scores.shape == others.shape and torch.allclose(scores, others, rtol=0.0, atol=room, equal_nan=True)
 
 
-def _random_tasks(feature_size: int, way: int, shot: int, query: int, attribute_size: int | None) -> Episodes:
+def random_tasks(feature_size: int, way: int, shot: int, query: int, attribute_size: int | None = None) -> Episodes:
+    """Two tasks of random features, of which none is negative, the same for the same sizes."""
     generator = torch.Generator().manual_seed(0)
 
     def drawn(*shape: int) -> Tensor:

@@ -6,6 +6,7 @@ from torch import nn
 from fewshot.episodes.episodes import Episodes
 from fewshot.learners.feature_learner import FeatureLearner
 from fewshot.learners.learner import TrainingLoss
+from fewshot.losses.loss_value import as_loss_value
 from fewshot.task_augmentation.augmentation import TaskAugmentation, fresh_rng
 
 
@@ -47,7 +48,7 @@ class MetricLearner(FeatureLearner):
         with torch.autocast(features.device.type, enabled=False):
             features = features.with_items(_at_least_single(features.support), _at_least_single(features.query))
             logits = self.head(features)
-            total, parts = self.loss(features, logits)
+            total, parts = as_loss_value(self.loss(features, logits), self.loss)
             # What a head asks of training beside the loss, such as a regulariser of its own.
             extra = self.head.training_terms(features) if hasattr(self.head, "training_terms") else {}
         total = total + sum(extra.values())

@@ -3,7 +3,9 @@
 from typing import NamedTuple
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
+
+from fewshot.errors import FewshotError
 
 
 class LossValue(NamedTuple):
@@ -16,3 +18,18 @@ class LossValue(NamedTuple):
 
     total: Float[Tensor, ""]
     parts: dict[str, Tensor]
+
+
+def as_loss_value(made: object, loss: nn.Module) -> LossValue:
+    """What a loss returned; a scalar by itself is its only part, named after the loss.
+
+    Raises:
+        FewshotError: it is neither a `LossValue` nor a scalar.
+    """
+    if isinstance(made, LossValue):
+        return made
+    name = type(loss).__name__
+    if isinstance(made, Tensor) and made.ndim == 0 and made.is_floating_point():
+        return LossValue(made, {name: made.detach()})
+    found = f"a tensor of shape {list(made.shape)}" if isinstance(made, Tensor) else f"a {type(made).__name__}"
+    raise FewshotError(f"loss: {name} returns {found}; expected a scalar tensor, or LossValue(total, parts)")

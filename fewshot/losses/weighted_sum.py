@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from fewshot.episodes.episodes import Episodes
 from fewshot.errors import FewshotError
-from fewshot.losses.loss_value import LossValue
+from fewshot.losses.loss_value import LossValue, as_loss_value
 
 
 class WeightedSum(nn.Module):
@@ -40,7 +40,7 @@ class WeightedSum(nn.Module):
 
     def forward(self, episodes: Episodes, logits: Float[Tensor, "b q n"]) -> LossValue:
         """Features of a batch of tasks and their logits to a scalar; parts are those of the terms, unweighted."""
-        values = {name: term(episodes, logits) for name, term in self.terms.items()}
+        values = {name: as_loss_value(term(episodes, logits), term) for name, term in self.terms.items()}
         total = sum(self.weights[name] * value.total for name, value in values.items())
         parts: dict[str, Tensor] = {}
         for name, value in values.items():

@@ -18,6 +18,7 @@ from fewshot.episodes.views import ViewProtocol, ViewSampler
 from fewshot.errors import FewshotError
 from fewshot.evaluation.scoring import evaluate
 from fewshot.learners.learner import Learner, check_tasks
+from fewshot.learners.own_parts import check_own_parts
 from fewshot.training.base_features import tell_base_features
 from fewshot.training.fabric import Trainer, make_fabric
 from fewshot.training.result import TrainingResult
@@ -82,6 +83,7 @@ def meta_train(
     settings.check_steps(protocol.episodes, fabric.world_size)
     learner.check_training(trainer.compile, str(trainer.precision))
     check_trainable(learner, protocol, settings.tasks_per_step // fabric.world_size)
+    check_own_parts(learner, bank, protocol)
     if settings.frozen_backbone and (bank.is_images or any(p.requires_grad for p in learner.backbone.parameters())):
         raise FewshotError(
             "frozen_backbone: give banks of features and learner.backbone.requires_grad_(False), as training.frozen_backbone=true "

@@ -15,6 +15,7 @@ from fewshot.errors import FewshotError
 from fewshot.learners.gradient.inner_loop import carrying, check_inner_gradients
 from fewshot.learners.gradient.task_norm import TaskNorm, embedded_task, task_by_task, task_norms, with_task_norms
 from fewshot.learners.learner import Learner, TrainingLoss
+from fewshot.losses.loss_value import as_loss_value
 
 NORMS = ("support", "transductive", "running")
 ALGORITHMS = ("maml", "meta_sgd", "gbml", "anil")
@@ -149,7 +150,7 @@ class Learn2Learn(Learner):
         reads_support = getattr(self.loss, "reads_support", True)
         for task in (episodes if features is None else features).split(1):
             seen, logits = self._adapted(task, self.steps, self.first_order, reads_support)
-            value, named = self.loss(seen, logits)
+            value, named = as_loss_value(self.loss(seen, logits), self.loss)
             if torch.is_grad_enabled() and features is None:
                 slopes = torch.autograd.grad(value / len(episodes), trained, allow_unused=True, materialize_grads=True)
                 gradients = {p: gradients[p] + slope for p, slope in zip(trained, slopes, strict=True)}
@@ -176,7 +177,7 @@ class Learn2Learn(Learner):
         clone = self.algorithm.clone()
         inner = split_support(task, "items")
         for _ in range(steps):
-            clone.adapt(self.loss(*clone(inner)).total, first_order=first_order)
+            clone.adapt(as_loss_value(self.loss(*clone(inner)), self.loss).total, first_order=first_order)
         by_support = self.adapts_backbone and self.norm == "support" and self.norms
         return clone(task if by_support or with_support else task.without_support())
 

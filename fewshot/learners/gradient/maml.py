@@ -25,6 +25,7 @@ from fewshot.learners.gradient.inner_loop import (
 )
 from fewshot.learners.gradient.inner_rates import InnerRates
 from fewshot.learners.learner import TrainingLoss
+from fewshot.losses.loss_value import as_loss_value
 from fewshot.task_augmentation.augmentation import fresh_rng
 
 TASKS = ("auto", "loop", "vmap")
@@ -248,7 +249,8 @@ class MAML(GradientLearner):
             inner = split_support(self._features(weights, task.without_queries(), mixing), self.split)
             if self.inner_loss is None:
                 return self._call(weights, "loss_of_features", inner).total
-            return self.inner_loss(inner, self._call(weights, "predict_features", inner)).total
+            made = self.inner_loss(inner, self._call(weights, "predict_features", inner))
+            return as_loss_value(made, self.inner_loss).total
 
         return descend(weights, loss, self.rates, steps, gradient, self.clip)
 
