@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from fewshot.augment.pixels import Augment
-from fewshot.cli.recipe import makes_new_tasks
+from fewshot.cli.recipe import makes_new_tasks, parts_of_learner
 from fewshot.cli.recipe_text import describe
 from fewshot.cli.typed import plain
 from fewshot.data.bank import Bank
@@ -50,6 +50,16 @@ def check_parts(config: DictConfig) -> None:
             raise FewshotError(
                 f"{name}={plain(node)!r} has no _target_; its file names the class as `_target_: module.Class`"
             )
+
+
+def check_used(config: DictConfig, overrides: Iterable[str]) -> None:
+    """Raise a FewshotError if a loss or a classifier was typed that the learner does not take, and would be ignored."""
+    typed_keys = {text.lstrip("+~").partition("=")[0].partition("@")[0].partition(".")[0] for text in overrides}
+    for name in sorted(typed_keys & ({"loss", "classifier"} - set(parts_of_learner(config)))):
+        learner = str(config.learner._target_).rpartition(".")[2]
+        raise FewshotError(
+            f"{name}={describe(config[name])}: {learner} takes no {name}; leave it out, or choose another learner="
+        )
 
 
 def check_views(protocol: Protocol, augment: Augment, bank: Bank, classifies: bool) -> None:

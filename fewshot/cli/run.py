@@ -24,6 +24,7 @@ from fewshot.cli.run_tune import tune
 from fewshot.cli.side_information import described_bank
 from fewshot.cli.typed import typed
 from fewshot.errors import FewshotError
+from fewshot.evaluation.accuracies import accuracy_text
 from fewshot.files import file_sha256, write_text
 from fewshot.heads.feature_transform import bare
 from fewshot.training.base_features import tell_base_features
@@ -92,7 +93,7 @@ def _run(fabric: Fabric | None, config: DictConfig, overrides: Iterable[str]) ->
         rows = [json.loads((folder / f"row{test.label}.json").read_text(encoding="utf-8")) for test in parts.planned]
         for row in rows:
             console.print(
-                f"already finished: {row['data']} {row['accuracy']:.2f} ± {row['ci95']:.2f}% (nothing to resume)"
+                f"already finished: {row['data']} {accuracy_text(row['accuracy'], row['ci95'])}% (nothing to resume)"
             )
         return Outcome(rows, folder, existed=True)
     if fabric.is_global_zero:

@@ -71,7 +71,7 @@ def read_options(config: DictConfig) -> Options:
     check_skips(config)
     if not isinstance(config.get("diagnostics", False), bool):
         raise FewshotError(f"diagnostics={config.diagnostics}; expected true or false")
-    protocols = {part: recipe.make_protocol(config, part) for part in ("train", "val", "test")}
+    protocols = {part: recipe.make_protocol(config, part) for part in ("train", "test", "val")}
     classifies = recipe.trains_on_images(config)
     if classifies and protocols["train"].pool is not None:
         raise FewshotError(

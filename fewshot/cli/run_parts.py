@@ -87,6 +87,7 @@ def assemble(
     trains, held_out, dataset = weights is None, config.get("held_out", 0), options.dataset
     banks = {}
     if trains:
+        recipe_checks.check_used(config, overrides)
         if not options.classifies:
             options.check_steps(processes)
         banks = open_training_banks(config.data, dataset, options.protocols, options.classifies, console, held_out)

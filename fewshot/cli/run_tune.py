@@ -15,6 +15,7 @@ from fewshot.cli.typed import plain
 from fewshot.data.bank import Bank
 from fewshot.episodes.protocol import Protocol
 from fewshot.errors import FewshotError
+from fewshot.evaluation.accuracies import accuracy_text
 from fewshot.evaluation.embedding import embed_bank
 from fewshot.evaluation.scoring import evaluate
 from fewshot.files import file_sha256, replacing, write_text
@@ -102,7 +103,7 @@ def tune(
         found = evaluate(learner, bank, protocol, embedded=embedded)
         rows.append(options | {"accuracy": found.accuracy, "ci95": found.ci95, "macro_accuracy": found.macro_accuracy})
         text = ", ".join(f"{name}={value}" for name, value in options.items())
-        console.print(f"{text}  {found.accuracy:.2f} ± {found.ci95:.2f}%")
+        console.print(f"{text}  {accuracy_text(found.accuracy, found.ci95)}%")
     # Of equals the first: values stand in the order of the paper or of the command.
     best = max(range(len(rows)), key=lambda i: rows[i]["accuracy"])
     result = {
@@ -121,7 +122,9 @@ def tune(
     _draw(rows, list(values), folder / "tuned.png", f"{result['head']}, {result['data']}, {protocol}")
     write_text(folder / "tuned.json", json.dumps(result, indent=1) + "\n")
     choice = " ".join(f"head.{name}={value}" for name, value in tried[best].items())
-    console.print(f"best on {result['data']}, {protocol}: {choice}  ({result['accuracy']:.2f} ± {result['ci95']:.2f}%)")
+    console.print(
+        f"best on {result['data']}, {protocol}: {choice}  ({accuracy_text(result['accuracy'], result['ci95'])}%)"
+    )
     console.print(f"all values and their curve in {folder}")
     return result
 

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from fewshot.cli.failed_row import reason_of
 from fewshot.cli.job_folder import LOG, begin, record_failure, write_job
 from fewshot.cli.run import run
+from fewshot.evaluation.accuracies import accuracy_text
 
 
 def sweep_job(config: DictConfig, overrides: Iterable[str]) -> float | None:
@@ -50,7 +51,7 @@ def sweep_job(config: DictConfig, overrides: Iterable[str]) -> float | None:
         "seconds": round(time.perf_counter() - started, 1),
     }
     write_job(folder, told)
-    tests = " ".join(f"{row['accuracy']:.2f} ± {row['ci95']:.2f}%" for row in outcome.rows)
+    tests = " ".join(f"{accuracy_text(row['accuracy'], row['ci95'])}%" for row in outcome.rows)
     validated = "" if accuracy is None else f" (validation {accuracy:.2f}%)"
     print(f"job {number} {told['state']}, {told['seconds']:.0f} s: {tests or outcome.folder}{validated}", flush=True)
     return accuracy

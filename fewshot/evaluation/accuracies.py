@@ -1,12 +1,18 @@
-"""The file of per-episode accuracies that stands behind a row."""
+"""The file of per-episode accuracies that stands behind a row, and how a mean of them is written."""
 
 import hashlib
+import math
 from pathlib import Path
 
 import numpy as np
 
 from fewshot.errors import FewshotError
 from fewshot.files import replacing
+
+
+def accuracy_text(accuracy: float, ci95: float) -> str:
+    """`98.12 ± 0.15`, or the mean alone where there is no interval, as of a single episode."""
+    return f"{accuracy:.2f}" if math.isnan(ci95) else f"{accuracy:.2f} ± {ci95:.2f}"
 
 
 def accuracies_sha256(accuracies: np.ndarray) -> str:

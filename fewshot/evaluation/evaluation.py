@@ -7,6 +7,7 @@ import torch
 
 from fewshot import html_tables
 from fewshot.episodes.protocol import Protocol
+from fewshot.evaluation.accuracies import accuracy_text
 from fewshot.evaluation.intervals import mean_interval
 
 
@@ -94,7 +95,7 @@ class Evaluation:
     def _repr_html_(self) -> str:
         uneven = self.protocol.dirichlet is not None
         known = {
-            "accuracy": f"{self.accuracy:.2f} ± {self.ci95:.2f} % (95%, over episodes)",
+            "accuracy": f"{accuracy_text(self.accuracy, self.ci95)} % (95%, over episodes)",
             "macro accuracy": f"{self.macro_accuracy:.2f} %" if uneven else None,
             "episodes": f"{len(self.accuracies)} x {self.protocol}, seed {self.protocol.seed}",
             "images": f"{self.data}/{self.split} ({self.pipeline})",
@@ -107,4 +108,6 @@ class Evaluation:
 
     def __str__(self) -> str:
         macro = "" if self.protocol.dirichlet is None else f", macro {self.macro_accuracy:.2f}%"
-        return f"{self.accuracy:.2f} ± {self.ci95:.2f}%{macro} ({self.protocol}, {len(self.accuracies)} episodes of {self.data}/{self.split})"
+        count = len(self.accuracies)
+        episodes = f"{count} episode{'s' if count > 1 else ''} of {self.data}/{self.split}"
+        return f"{accuracy_text(self.accuracy, self.ci95)}%{macro} ({self.protocol}, {episodes})"

@@ -51,8 +51,8 @@ def evaluate(
         base: features of the base classes, for a head by itself that takes their mean off or is fitted to them.
 
     Raises:
-        FewshotError: the protocol does not fit the bank or the learner, images are not of the form that was trained on, or the
-            learner says that it is inductive and predicts queries by the others.
+        FewshotError: the protocol does not fit the bank or the learner, images are not of the form that was trained on, features
+            are no numbers, or the learner says that it is inductive and predicts queries by the others.
     """
     if not isinstance(learner, Learner):
         learner = HeadAlone.scoring(learner, bank, base)
@@ -72,6 +72,8 @@ def evaluate(
         source = bank
         if frozen:
             source = embed_bank(learner, bank, needed=_used(drawn), shared=shared) if embedded is None else embedded
+        if not source.is_images:
+            _check_features(source, drawn)
         source = source if learner.reads_attributes else source.without_attributes()
         sampler = EpisodeSampler(source, protocol, channels_last=True)
         if not learner.transductive:
@@ -134,6 +136,17 @@ def _predict(learner: Learner, bank: Bank):
 def side_information(learner: Learner, bank: Bank) -> str:
     """What a learner is shown of the classes of a bank beside their images, or `none`."""
     return bank.attributes_name if learner.reads_attributes and bank.class_attributes is not None else "none"
+
+
+def _check_features(bank: Bank, drawn: EpisodeIndices) -> None:
+    """Raise a FewshotError if features of any episode are infinite or no numbers, of which every prediction would be wrong."""
+    largest = torch.linalg.vector_norm(bank.items, ord=torch.inf, dim=1)[_used(drawn).to(bank.device)]
+    bad = int((~largest.isfinite()).sum())
+    if bad:
+        raise FewshotError(
+            f"{bad} of {len(largest)} items of {bank.name}/{bank.split} have features that are infinite or no numbers; "
+            f"a training that diverged makes such, take other weights"
+        )
 
 
 def _used(drawn: EpisodeIndices) -> torch.Tensor:

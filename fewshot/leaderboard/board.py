@@ -9,11 +9,12 @@ import pandas as pd
 
 from fewshot import html_tables
 from fewshot.errors import FewshotError
+from fewshot.evaluation.accuracies import accuracy_text
 from fewshot.leaderboard import drawing
 from fewshot.leaderboard.choose import rows_where
 from fewshot.leaderboard.named_entries import NamedComparison, compare_named
 from fewshot.leaderboard.ranking import rank
-from fewshot.leaderboard.render import accuracy_text, p_text, question, short_ranks, short_table
+from fewshot.leaderboard.render import p_text, question, short_ranks, short_table
 from fewshot.leaderboard.run_files import accuracies_of
 from fewshot.leaderboard.shared_ranks import shared_ranks
 from fewshot.leaderboard.table import read

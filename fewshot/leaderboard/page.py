@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure
 
-from fewshot.leaderboard.render import accuracy_text, one_line, p_text, question
+from fewshot.evaluation.accuracies import accuracy_text
+from fewshot.leaderboard.render import one_line, p_text, question
 
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 78rem; padding: 0 1rem; color: #222; }

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fewshot.errors import FewshotError
+from fewshot.evaluation.accuracies import accuracy_text
 from fewshot.leaderboard.choose import conditions_of, rows_where
-from fewshot.leaderboard.render import accuracy_text
 from fewshot.resources import manifests_folder
 
 COLUMNS = (

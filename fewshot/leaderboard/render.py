@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fewshot.evaluation.accuracies import accuracy_text
+
 _NUMBERS = ("#", "rank", "accuracy %", "behind", "p", "episodes", "seed", "seeds")
 # In the order in which they give way on a narrow terminal.
 _EXPENDABLE = (
@@ -17,11 +19,6 @@ _EXPENDABLE = (
     *("ties", "#", "p", "behind"),
 )
 _NARROWEST_TEXT = 10
-
-
-def accuracy_text(accuracy: float, ci95: float) -> str:
-    """`98.12 ± 0.15`, or the mean alone where there is no interval."""
-    return f"{accuracy:.2f}" if pd.isna(ci95) else f"{accuracy:.2f} ± {ci95:.2f}"
 
 
 def question(row: pd.Series) -> str:

@@ -8,10 +8,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fewshot.evaluation.accuracies import accuracy_text
 from fewshot.leaderboard.entries import entries
 from fewshot.leaderboard.methods import METHOD
 from fewshot.leaderboard.ranking import rank
-from fewshot.leaderboard.render import accuracy_text, markdown_table, one_line, question, remarks
+from fewshot.leaderboard.render import markdown_table, one_line, question, remarks
 
 
 @dataclass(frozen=True)

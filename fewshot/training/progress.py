@@ -6,6 +6,7 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from fewshot.evaluation.accuracies import accuracy_text
 from fewshot.screen import is_screen
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -79,7 +80,7 @@ class TrainingProgress:
             self._last_line = time.perf_counter()
             if validated:
                 best = "  best so far" if row.get("best") else ""
-                text += f"  val {row['val_accuracy']:.2f} ± {row['val_ci95']:.2f}%{best}"
+                text += f"  val {accuracy_text(row['val_accuracy'], row['val_ci95'])}%{best}"
             self.console.print(f"{self.unit} {done}/{self.total}  {text}", highlight=False, soft_wrap=True)
 
     def note(self, text: str) -> None:

@@ -13,8 +13,9 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from fewshot.cli.leaderboard import main
+from fewshot.evaluation.accuracies import accuracy_text
 from fewshot.leaderboard.ranking import rank
-from fewshot.leaderboard.render import accuracy_text, print_tables
+from fewshot.leaderboard.render import print_tables
 from fewshot.leaderboard.row import Row
 from fewshot.leaderboard.table import COLUMNS, append, read
 

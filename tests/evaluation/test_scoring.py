@@ -232,3 +232,23 @@ def test_macro_accuracy_is_the_mean_over_the_classes_that_have_queries(bank):
     assert found.macro_accuracies == pytest.approx([(0 in row) / n for row, n in zip(labels, present, strict=True)])
     balanced = evaluate(learner, bank, Protocol(5, 1, 5, episodes=20))
     assert balanced.macro_accuracies == pytest.approx(balanced.accuracies)
+
+
+@pytest.mark.parametrize("transductive", [False, True])
+def test_features_that_are_no_numbers_are_told_as_such(bank, transductive):
+    head = Says(one_hot)
+    head.transductive = transductive
+    features = bank.with_features(bank.items.flatten(1).float())
+    features.items[7, 3] = torch.nan
+    features.items[9, 0] = -torch.inf
+    with pytest.raises(FewshotError, match=r"2 of 240 items of bank/all have features that are infinite or no numbers"):
+        evaluate(head, features, Protocol(5, 1, 15, episodes=50))
+    # Of items that no episode draws it does not matter.
+    few = evaluate(learner_with(head), bank, Protocol(2, 1, 1, episodes=1))
+    assert few.accuracy == 100
+
+
+def test_one_episode_has_no_interval_and_says_none(bank):
+    found = evaluate(learner_with(Says(one_hot)), bank, Protocol(2, 1, 1, episodes=1))
+    assert str(found) == "100.00% (2-way 1-shot 1-query, 1 episode of bank/all)"
+    assert "nan" not in found._repr_html_()
