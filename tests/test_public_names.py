@@ -16,6 +16,9 @@ assert not {'scipy', 'joblib', 'sklearn'} & set(sys.modules), 'what few need is 
 for name in ('Leaderboard', 'draw_episode', 'draw_embedding', 'draw_class', 'compare'):
     getattr(fewshot, name)
 assert 'matplotlib' not in sys.modules, 'drawing is imported before anything is drawn'
+import fewshot.cli.run
+assert not {'torchvision', 'torchmetrics'} & set(sys.modules), 'Fabric does without them'
+import torchmetrics
 """
 
 

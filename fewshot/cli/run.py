@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 from hydra.core.singleton import Singleton
 from hydra.core.utils import setup_globals
-from lightning_fabric import Fabric
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
@@ -33,6 +32,7 @@ from fewshot.training.curve import draw_curve
 from fewshot.training.fabric import Trainer, make_fabric
 from fewshot.training.frozen_backbone import features_of
 from fewshot.training.launched import in_processes
+from fewshot.training.lightning import Fabric
 from fewshot.training.meta_train import meta_train
 from fewshot.training.training_run import BEST
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from lightning_fabric import Fabric
 from omegaconf import DictConfig
 from rich.console import Console
 
@@ -26,6 +25,7 @@ from fewshot.files import write_text
 from fewshot.leaderboard.row import Row
 from fewshot.leaderboard.table import append
 from fewshot.learners.learner import Learner
+from fewshot.training.lightning import Fabric
 
 
 def run_tests(

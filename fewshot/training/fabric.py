@@ -5,12 +5,10 @@ import warnings
 from dataclasses import dataclass
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import LightningEnvironment
-from lightning_fabric.strategies import DDPStrategy
 
 from fewshot.device import cpu_cores, given_threads, keep_freed_memory
 from fewshot.errors import FewshotError
+from fewshot.training.lightning import DDPStrategy, Fabric, LightningEnvironment
 
 # Fabric tells of each process that begins.
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)

@@ -12,11 +12,11 @@ from typing import Any
 
 import cloudpickle
 import torch
-from lightning_fabric import Fabric
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
 from fewshot.errors import FewshotError
 from fewshot.training.fabric import Trainer, new_fabric, set_up
+from fewshot.training.lightning import Fabric
 
 _RESULT, _ERROR = "result", "error.json"
 

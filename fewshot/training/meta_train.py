@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from fewshot.augment.pixels import Augment
@@ -21,6 +20,7 @@ from fewshot.learners.learner import Learner, check_tasks
 from fewshot.learners.own_parts import check_own_parts
 from fewshot.training.base_features import tell_base_features
 from fewshot.training.fabric import Trainer, make_fabric
+from fewshot.training.lightning import Fabric
 from fewshot.training.result import TrainingResult
 from fewshot.training.schedule import Constant
 from fewshot.training.settings import TrainingSettings

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from fewshot.device import widest_float
@@ -19,6 +18,7 @@ from fewshot.shared_work import same_buffers
 from fewshot.training.base_features import tell_base_features
 from fewshot.training.checkpoint import load_tree, save_tree, save_weights
 from fewshot.training.curve import TrainingCurve
+from fewshot.training.lightning import Fabric
 from fewshot.training.parameter_groups import parameter_groups
 from fewshot.training.progress import TrainingProgress
 from fewshot.training.saturation import saturation_note
