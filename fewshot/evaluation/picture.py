@@ -52,31 +52,25 @@ def draw_episode(
     shown = min(protocol.way, _MOST_CLASSES)
     shots = min(max(protocol.shots), _MOST_SHOTS)
     queries = min(int(np.bincount(labels, minlength=protocol.way)[:shown].max()), _MOST_QUERIES)
-    figure = ShownFigure(figsize=(0.85 * (shots + queries) + 2.6, 1.15 * shown + 1.0), layout="constrained")
-    grid = figure.subplots(shown, shots + queries, squeeze=False)
-    for axes in grid.flat:
-        axes.set(xticks=[], yticks=[])
-        axes.axis("off")
+    figure = ShownFigure(figsize=(0.85 * (shots + queries) + 2.6, 1.1 * shown + 1.0), layout="constrained")
+    tiles = _Tiles(figure, shown, shots + queries, height=1.25)
     for row in range(shown):
         support = drawn.support[0][support_labels == row][:shots]
         for column, item in enumerate(support):
-            _show(grid[row, column], bank.items[item], "black")
-        grid[row, 0].axis("on")
+            tiles.show(row, column, bank.items[item], "black")
         name = bank.class_names[drawn.classes[0, row]]
-        label = f"{row}: {name if len(name) <= 24 else name[:23] + '…'}"
-        grid[row, 0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=7)
+        tiles.name(row, f"{row}: {name if len(name) <= 24 else name[:23] + '…'}")
         mine = np.flatnonzero(labels == row)[:queries]
         for column, query in enumerate(mine, start=shots):
             right = predicted[query] == row
             colour = "tab:blue" if learner is None else "tab:green" if right else "tab:red"
-            _show(grid[row, column], bank.items[drawn.query[0, query]], colour)
+            tiles.show(row, column, bank.items[drawn.query[0, query]], colour)
             if said_of is not None:
                 sure = f"{100 * said_of[query, predicted[query]]:.0f}%"
-                words = sure if right else f"{predicted[query]}? {sure}"
-                grid[row, column].set_xlabel(words, fontsize=7, color=colour, labelpad=3)
+                tiles.say(row, column, sure if right else f"{predicted[query]}? {sure}", colour)
     if shots:
-        grid[0, 0].set_title("support", fontsize=8)
-    grid[0, shots].set_title("queries", fontsize=8)
+        tiles.head(0, "support")
+    tiles.head(shots, "queries")
     figure.suptitle(f"{bank.name}/{bank.split}, episode {episode}, {protocol}{said}", fontsize=9)
     if path is not None:
         figure.save(path, dpi=120)
@@ -128,12 +122,9 @@ def draw_class(bank: Bank, name: str, path: Path | str | None = None) -> "ShownF
     shown = min(count, _MOST_IMAGES)
     rows = -(-shown // _COLUMNS)
     figure = ShownFigure(figsize=(0.85 * min(shown, _COLUMNS) + 0.4, 0.85 * rows + 0.6), layout="constrained")
-    grid = figure.subplots(rows, min(shown, _COLUMNS), squeeze=False)
-    for axes in grid.flat:
-        axes.set(xticks=[], yticks=[])
-        axes.axis("off")
-    for item, axes in zip(range(first, first + shown), grid.flat, strict=False):
-        _show(axes, bank.items[item], "black")
+    tiles = _Tiles(figure, rows, min(shown, _COLUMNS))
+    for place in range(shown):
+        tiles.show(*divmod(place, _COLUMNS), bank.items[first + place], "black")
     figure.suptitle(
         f"{bank.name}/{bank.split}, {bank.class_names[number]}: {shown} of {count} images, {bank.pipeline}", fontsize=9
     )
@@ -166,9 +157,50 @@ def _check_images(bank: Bank) -> None:
         raise FewshotError(f"{bank.name}/{bank.split} has features, which cannot be drawn; give the bank of its images")
 
 
-def _show(axes, image: Tensor, colour: str) -> None:
-    axes.axis("on")
-    pixels = image.permute(1, 2, 0).cpu().numpy()
-    axes.imshow(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels, cmap="gray_r", vmin=0, vmax=255)
-    for spine in axes.spines.values():
-        spine.set(color=colour, linewidth=2)
+class _Tiles:
+    """Framed images in rows and columns of one pair of axes: a pair for each would take five times as long.
+
+    Args:
+        figure: that they fill.
+        rows, columns: of them.
+        height: of a row, in widths of a column.
+    """
+
+    _SIDE = 0.92
+
+    def __init__(self, figure: "ShownFigure", rows: int, columns: int, height: float = 1.0):
+        self.height = height
+        self.axes = figure.subplots()
+        self.axes.axis("off")
+        self.axes.set(xlim=(0, columns), ylim=(rows * height, 0), aspect="equal", autoscale_on=False)
+
+    def show(self, row: int, column: int, image: Tensor, colour: str) -> None:
+        """Put an image, uint8 `[c, h, w]`, into a frame of a colour."""
+        from matplotlib.patches import Rectangle
+
+        left, top = self._corner(row, column)
+        box = (left, left + self._SIDE, top + self._SIDE, top)
+        pixels = image.permute(1, 2, 0).cpu().numpy()
+        pixels = pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels
+        self.axes.imshow(pixels, cmap="gray_r", vmin=0, vmax=255, extent=box, aspect="equal")
+        self.axes.add_patch(Rectangle((left, top), self._SIDE, self._SIDE, fill=False, edgecolor=colour, linewidth=2))
+
+    def say(self, row: int, column: int, words: str, colour: str) -> None:
+        """Write below an image."""
+        left, top = self._corner(row, column)
+        self.axes.text(
+            left + self._SIDE / 2, top + self._SIDE + 0.05, words, ha="center", va="top", fontsize=7, color=colour
+        )
+
+    def name(self, row: int, words: str) -> None:
+        """Write left of a row."""
+        left, top = self._corner(row, 0)
+        self.axes.text(left - 0.08, top + self._SIDE / 2, words, ha="right", va="center", fontsize=7)
+
+    def head(self, column: int, words: str) -> None:
+        """Write above a column."""
+        left, top = self._corner(0, column)
+        self.axes.text(left + self._SIDE / 2, top - 0.05, words, ha="center", va="bottom", fontsize=8)
+
+    def _corner(self, row: int, column: int) -> tuple[float, float]:
+        return column + (1 - self._SIDE) / 2, row * self.height + (1 - self._SIDE) / 2
