@@ -4,6 +4,7 @@ import contextlib
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from types import UnionType
 
 
 class FewshotError(Exception):
@@ -15,6 +16,19 @@ class FewshotError(Exception):
 
     def __init__(self, message: str):
         super().__init__(" ".join(str(message).split()))
+
+
+def check_kind(name: str, given: object, kind: type | UnionType, such_as: str) -> None:
+    """Raise a FewshotError unless what was given in Python is of a kind.
+
+    Args:
+        name: of the argument.
+        given: for it.
+        kind: that is expected.
+        such_as: an expression that makes one.
+    """
+    if not isinstance(given, kind):
+        raise FewshotError(f"{name} is a {type(given).__name__}; expected {such_as}")
 
 
 @contextlib.contextmanager

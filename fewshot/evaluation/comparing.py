@@ -6,7 +6,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
 from fewshot import html_tables
-from fewshot.errors import FewshotError
+from fewshot.errors import FewshotError, check_kind
 from fewshot.evaluation.evaluation import Evaluation
 from fewshot.evaluation.paired import PairedDifference, check_same_tasks, holm, paired_difference
 
@@ -127,6 +127,8 @@ def compare(evaluations: Mapping[str, Evaluation]) -> PairedComparisons:
     """
     if len(evaluations) < 2:
         raise FewshotError(f"{len(evaluations)} evaluations to compare; expected two or more, by name")
+    for name, found in evaluations.items():
+        check_kind(repr(name), found, Evaluation, "what evaluate(learner, bank, protocol) returns")
     found = []
     for first, second in combinations(sorted(evaluations, key=lambda name: -evaluations[name].accuracy), 2):
         one, other = evaluations[first], evaluations[second]

@@ -5,11 +5,23 @@ import torch
 from fewshot.augment.pixels import gather_images
 from fewshot.backbones.folding import fold_batchnorm
 from fewshot.data.bank import Bank
+from fewshot.errors import FewshotError
 from fewshot.learners.learner import Learner, check_images
 from fewshot.shared_work import own_share, put_together
 
 # Activations of so many pixels stay in a core's cache between layers.
 _CPU_PIXELS = 16 * 84 * 84
+
+
+def _check_size(learner: Learner, bank: Bank, features: torch.Tensor) -> None:
+    backbone = getattr(learner, "backbone", None)
+    says = getattr(backbone, "feature_size", None)
+    if says is not None and features.shape[1:] != (says,):
+        size = "x".join(map(str, bank.items.shape[1:]))
+        raise FewshotError(
+            f"{type(backbone).__name__} makes features {list(features.shape[1:])} of images {size} of {bank.name}/{bank.split}, and was made "
+            f"for {says}; give it their channels and image_size"
+        )
 
 
 @torch.no_grad()
@@ -30,7 +42,7 @@ def embed_bank(
         shared: whether all processes call this together and share the batches; each gets all features.
 
     Raises:
-        FewshotError: the images are not of the form that the learner was trained on.
+        FewshotError: the images are not of the form that the learner was trained on, or that its backbone was made for.
     """
     check_images(learner, bank)
     on_cpu = bank.device.type == "cpu"
@@ -46,6 +58,7 @@ def embed_bank(
     for number, index in (own_share(batches) if shared else enumerate(batches)) or [(None, batches[0])]:
         part = embed(gather_images(bank.items, index, bank.mean, bank.std, channels_last=True))
         if features is None:
+            _check_size(learner, bank, part)
             features = part.new_zeros((len(bank), part.shape[1]))
         if number is not None:
             features[index] = part

@@ -12,7 +12,7 @@ from fewshot.device import keep_freed_memory, widest_float
 from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.sampler import EpisodeIndices, EpisodeSampler
-from fewshot.errors import FewshotError
+from fewshot.errors import FewshotError, check_kind
 from fewshot.evaluation.embedding import embed_bank
 from fewshot.evaluation.evaluation import Evaluation
 from fewshot.evaluation.predictions import Predictions
@@ -54,6 +54,8 @@ def evaluate(
         FewshotError: the protocol does not fit the bank or the learner, images are not of the form that was trained on, features
             are no numbers, or the learner says that it is inductive and predicts queries by the others.
     """
+    check_kind("bank", bank, Bank, 'open_dataset("glyphs").bank("test")')
+    check_kind("protocol", protocol, Protocol, "Protocol(way=5, shot=1)")
     if not isinstance(learner, Learner):
         learner = HeadAlone.scoring(learner, bank, base)
     elif base is not None:

@@ -14,7 +14,7 @@ from fewshot.episodes.images import ImageProtocol, ImageSampler
 from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.sampler import EpisodeSampler
 from fewshot.episodes.views import ViewProtocol, ViewSampler
-from fewshot.errors import FewshotError
+from fewshot.errors import FewshotError, check_kind
 from fewshot.evaluation.scoring import evaluate
 from fewshot.learners.learner import Learner, check_tasks
 from fewshot.learners.own_parts import check_own_parts
@@ -79,6 +79,19 @@ def meta_train(
         FewshotError: the protocol does not fit the bank or the learner, the checkpoint belongs to another run, rates are of parts
             that the learner has not, or the loss is no longer a number.
     """
+    check_kind("learner", learner, Learner, "MetricLearner(backbone, head, loss)")
+    check_kind("bank", bank, Bank, 'open_dataset("glyphs").bank("train")')
+    check_kind(
+        "protocol",
+        protocol,
+        ImageProtocol if learner.trains_on_images else Protocol | ViewProtocol,
+        "Protocol(way=5, shot=1)",
+    )
+    if isinstance(optimizer, torch.optim.Optimizer) or not callable(optimizer):
+        raise FewshotError(
+            f"optimizer is a {type(optimizer).__name__}; expected what makes one of parameters, such as "
+            f"functools.partial(torch.optim.Adam, lr=1e-3)"
+        )
     fabric = fabric or make_fabric(trainer)
     settings.check_steps(protocol.episodes, fabric.world_size)
     learner.check_training(trainer.compile, str(trainer.precision))
