@@ -146,7 +146,7 @@ def check_own_heads(learner: Learner, others: Iterable[nn.Module | None], bank: 
         return
     known = None if bank.class_attributes is None else bank.class_attributes.shape[1]
     for head in dict.fromkeys([learner.head, *(head for head in others if head is not None)]):
-        innermost = getattr(head, "head", head)
+        innermost = bare(head)
         # A fit to the base classes comes later, and those of this package have tests.
         if not type(innermost).__module__.startswith("fewshot.") and not getattr(head, "fits_base", False):
             size, shot = learner.backbone.feature_size, max(protocol.shots)

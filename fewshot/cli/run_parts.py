@@ -17,6 +17,7 @@ from fewshot.data.bank import Bank
 from fewshot.data.image_format import ImageFormat
 from fewshot.episodes.views import ViewProtocol
 from fewshot.evaluation.scoring import side_information
+from fewshot.heads.feature_transform import bare
 from fewshot.learners.learner import Learner, check_tasks
 from fewshot.learners.own_parts import check_own_parts
 from fewshot.training.checkpoint import load_weights
@@ -201,7 +202,7 @@ def _needs_base(config: DictConfig, learner: Learner, planned: Sequence[PlannedT
     unfitted = [head for head in heads if getattr(head, "fits_base", False)]
     if config.mode != "tune":
         unfitted = [head for head in unfitted if not head.is_fitted]
-    return type(getattr(unfitted[0], "head", unfitted[0])).__name__ if unfitted else None
+    return type(bare(unfitted[0])).__name__ if unfitted else None
 
 
 def _all_seen(*parts: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:

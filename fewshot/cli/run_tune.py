@@ -33,7 +33,7 @@ def tuning_values(config: DictConfig, head: object) -> dict[str, list]:
     """
     values = plain(config.tune, "tune")
     if values is None:
-        part = getattr(head, "head", head)
+        part = bare(head)
         values = {name: list(choices) for name, choices in getattr(part, "tuned", {}).items()}
     known = [key for key in config.head if not str(key).startswith("_")]
     if not values:

@@ -17,6 +17,7 @@ from fewshot.evaluation.embedding import embed_bank
 from fewshot.evaluation.evaluation import Evaluation
 from fewshot.evaluation.predictions import Predictions
 from fewshot.heads.contract import DEPENDENT
+from fewshot.heads.feature_transform import bare
 from fewshot.learners.head_alone import HeadAlone
 from fewshot.learners.learner import Learner, check_images, check_tasks
 from fewshot.shared_work import own_share, put_together
@@ -193,4 +194,4 @@ def _check_inductive(learner: Learner, predict, episodes: Episodes) -> None:
 def _scorer(learner: Learner) -> str:
     """The class that scores, without what prepares features for it."""
     part = getattr(learner, "head", learner)
-    return type(getattr(part, "head", part)).__name__
+    return type(bare(part)).__name__

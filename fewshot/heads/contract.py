@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from fewshot.episodes.episodes import Episodes
 from fewshot.errors import FewshotError, tried
+from fewshot.heads.feature_transform import bare
 
 # Change of scores, as a share of the largest, which shows that they depend on what else is there: sums in another order move them by a millionth or so.
 DEPENDENT = 1e-3
@@ -35,7 +36,7 @@ def check_head(
         attribute_size: numbers known of each class; None if none are.
     """
     # The head itself behind what is done to features first.
-    name = type(getattr(head, "head", head)).__qualname__
+    name = type(bare(head)).__qualname__
     trains = head.training
     head.eval()
     try:

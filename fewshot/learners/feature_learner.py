@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from fewshot.data.bank import Bank
 from fewshot.episodes.episodes import Episodes
 from fewshot.errors import FewshotError
+from fewshot.heads.feature_transform import bare
 from fewshot.learners.learner import Learner
 
 
@@ -66,7 +67,7 @@ class FeatureLearner(Learner):
         if not self.fits_base_classes:
             return
         if bank.class_attributes is None:
-            name = type(getattr(self.head, "head", self.head)).__name__
+            name = type(bare(self.head)).__name__
             raise FewshotError(
                 f"{name} is fitted to attributes of the base classes, and {bank.name}/{bank.split} has none"
             )

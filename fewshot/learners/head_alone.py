@@ -5,6 +5,7 @@ from torch import nn
 from fewshot.data.bank import Bank
 from fewshot.episodes.episodes import Episodes
 from fewshot.errors import FewshotError
+from fewshot.heads.feature_transform import bare
 from fewshot.learners.feature_learner import FeatureLearner
 from fewshot.learners.learner import TrainingLoss
 
@@ -29,9 +30,11 @@ class HeadAlone(FeatureLearner):
         Raises:
             FewshotError: it is no module, a bank is of images or of other features, or the head needs the base classes.
         """
-        name = type(getattr(head, "head", head)).__name__
         if not isinstance(head, nn.Module):
-            raise FewshotError(f"a {name} scores no tasks; expected a learner, or a head on a bank of features")
+            raise FewshotError(
+                f"a {type(head).__name__} scores no tasks; expected a learner, or a head on a bank of features"
+            )
+        name = type(bare(head)).__name__
         for part in (bank, base):
             if part is not None and part.is_images:
                 raise FewshotError(

@@ -2,6 +2,7 @@
 
 from fewshot.episodes.protocol import Protocol
 from fewshot.errors import FewshotError
+from fewshot.heads.feature_transform import bare
 from fewshot.learners.learner import Learner
 from fewshot.losses.cross_entropy import CrossEntropy
 from fewshot.losses.mean_squared_error import MeanSquaredError
@@ -41,7 +42,7 @@ def check_trainable(learner: Learner, protocol: Protocol, tasks: int) -> None:
         return
     of_scores = any(isinstance(part, CrossEntropy | MeanSquaredError) for part in loss.modules())
     if of_scores and not getattr(head, "trains_backbone", True):
-        name = type(getattr(head, "head", head)).__name__
+        name = type(bare(head)).__name__
         raise FewshotError(
             f"{name} scores features and passes no gradient on, so a loss of its scores trains no backbone; use "
             f"learner=classifier, another loss, or another head and heads=[...] for the test"
