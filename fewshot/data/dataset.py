@@ -1,12 +1,10 @@
 """`DataSet`: a named source of banks, prepared once and opened from disk after that."""
 
-import contextlib
 import hashlib
 import json
 import os
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,20 +15,6 @@ from fewshot.data.bank import Bank
 from fewshot.data.store import Check, is_prepared, open_bank, save_bank
 from fewshot.data.streaming import Report
 from fewshot.errors import FewshotError
-
-
-@contextlib.contextmanager
-def _gone_if_refused(lock: Path, made: Sequence[Path]) -> Iterator[None]:
-    """Leave neither the lock nor folders that were made for it where nothing could be prepared; deepest folder first."""
-    try:
-        yield
-    except FewshotError:
-        if made:
-            with contextlib.suppress(OSError):
-                lock.unlink()
-                for place in made:
-                    place.rmdir()
-        raise
 
 
 @dataclass(frozen=True)
@@ -107,11 +91,9 @@ class DataSet(ABC):
         folder = self.folder(split)
         if is_prepared(folder) and not force:
             return folder
-        missing = [place for place in (folder.parent, *folder.parent.parents) if not place.exists()]
-        lock = folder.parent / f"{split}.lock"
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(lock), _gone_if_refused(lock, missing):
+            with FileLock(folder.parent / f"{split}.lock"):
                 for leftover in folder.parent.glob(f".{split}.unfinished-*"):
                     shutil.rmtree(leftover, ignore_errors=True)
                 if force:

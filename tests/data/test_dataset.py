@@ -51,23 +51,3 @@ def test_an_unknown_split_and_an_unwritable_place_are_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(FewshotError, match="cannot prepare"):
         Counting(tmp_path, tmp_path / "file").bank("train")
-
-
-class Refusing(Counting):
-    def build(self, split):
-        raise FewshotError("no images")
-
-
-def test_what_is_refused_leaves_nothing_behind(tmp_path):
-    with pytest.raises(FewshotError, match="no images"):
-        Refusing(tmp_path, tmp_path / "p" / "q").prepare("train")
-    assert not (tmp_path / "p").exists()
-    (tmp_path / "p").mkdir()
-    with pytest.raises(FewshotError, match="no images"):
-        Refusing(tmp_path, tmp_path / "p" / "q").prepare("train")
-    assert list((tmp_path / "p").iterdir()) == []
-    Counting(tmp_path, tmp_path / "p" / "q").prepare("train")
-    before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(FewshotError, match="no images"):
-        Refusing(tmp_path, tmp_path / "p" / "q").prepare("train", force=True)
-    assert sorted(tmp_path.rglob("*")) == before
