@@ -13,6 +13,7 @@ _PUBLIC = {
     "Bank": "fewshot.data.bank",
     "open_dataset": "fewshot.data.catalog",
     "dataset_names": "fewshot.data.catalog",
+    "ImageFormat": "fewshot.data.image_format",
     "in_format": "fewshot.data.image_format",
     "Protocol": "fewshot.episodes.protocol",
     "Episodes": "fewshot.episodes.episodes",

@@ -1,8 +1,10 @@
 """The machine: which device, what it is called, and how the CPU is made fast."""
 
+import contextlib
 import ctypes
 import os
 import platform
+from collections.abc import Iterator
 from functools import cache
 
 import torch
@@ -29,6 +31,13 @@ def keep_freed_memory() -> bool:
         and mallopt(_M_TRIM_THRESHOLD, 2 * gigabyte - 1)
         and mallopt(_M_TOP_PAD, 64 << 20)
     )
+
+
+@contextlib.contextmanager
+def draws_kept() -> Iterator[None]:
+    """Whatever is drawn or seeded inside, torch's generators of the CPU and of all GPUs go on as if it had not been."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        yield
 
 
 def widest_float(device: torch.device | str) -> torch.dtype:

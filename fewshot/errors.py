@@ -28,7 +28,7 @@ def check_kind(name: str, given: object, kind: type | UnionType, such_as: str) -
         such_as: an expression that makes one.
     """
     if not isinstance(given, kind):
-        raise FewshotError(f"{name} is a {type(given).__name__}; expected {such_as}")
+        raise FewshotError(f"{name} is of type {type(given).__name__}; expected {such_as}")
 
 
 @contextlib.contextmanager
@@ -52,4 +52,6 @@ def tried(what: str, on: str) -> Iterator[None]:
 
 
 def _of_libraries(file: str) -> bool:
-    return "site-packages" in Path(file).parts or Path(__file__).parent in Path(file).parents
+    path = Path(file)
+    own = Path(__file__).parent in path.parents or Path(contextlib.__file__).parent in path.parents
+    return own or bool({"site-packages", "dist-packages"} & set(path.parts))

@@ -19,6 +19,8 @@ assert 'matplotlib' not in sys.modules, 'drawing is imported before anything is 
 import fewshot.cli.run
 assert not {'torchvision', 'torchmetrics'} & set(sys.modules), 'Fabric does without them'
 import torchmetrics
+from lightning_fabric.utilities import spike
+assert spike._TORCHMETRICS_GREATER_EQUAL_1_0_0, 'Fabric finds them when it needs them'
 """
 
 

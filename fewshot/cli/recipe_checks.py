@@ -12,14 +12,16 @@ from fewshot.cli.recipe import makes_new_tasks, parts_of_learner
 from fewshot.cli.recipe_text import describe
 from fewshot.cli.typed import plain
 from fewshot.data.bank import Bank
+from fewshot.device import draws_kept
 from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.views import ViewProtocol
 from fewshot.errors import FewshotError
-from fewshot.heads.catalog import make_head
+from fewshot.heads.catalog import has_untrained_weights, make_head
 from fewshot.heads.contract import check_head
 from fewshot.heads.feature_transform import bare
 from fewshot.learners.feature_learner import FeatureLearner
 from fewshot.learners.learner import Learner
+from fewshot.learners.own_parts import is_own
 
 
 def check_seed(seed: object) -> None:
@@ -54,8 +56,11 @@ def check_parts(config: DictConfig) -> None:
 
 def check_used(config: DictConfig, overrides: Iterable[str]) -> None:
     """Raise a FewshotError if a loss or a classifier was typed that the learner does not take, and would be ignored."""
-    typed_keys = {text.lstrip("+~").partition("=")[0].partition("@")[0].partition(".")[0] for text in overrides}
-    for name in sorted(typed_keys & ({"loss", "classifier"} - set(parts_of_learner(config)))):
+    # Neither what is taken away, nor what is put elsewhere (`loss@place=...`).
+    keys = [text.lstrip("+").partition("=")[0] for text in overrides if not text.startswith("~")]
+    typed_keys = {key.partition(".")[0] for key in keys if "@" not in key}
+    unused = typed_keys & ({"loss", "classifier"} - set(parts_of_learner(config)))
+    for name in sorted(unused if parts_of_learner(config) else ()):
         learner = str(config.learner._target_).rpartition(".")[2]
         raise FewshotError(
             f"{name}={describe(config[name])}: {learner} takes no {name}; leave it out, or choose another learner="
@@ -116,7 +121,7 @@ def check_untrained_options(nodes: Sequence[DictConfig], known: dict) -> None:
 
 
 def _start_values(node: DictConfig, known: dict) -> dict[str, torch.Tensor]:
-    with torch.random.fork_rng(devices=[]):
+    with draws_kept():
         torch.manual_seed(0)
         return {name: p.detach() for name, p in bare(make_head(node, known)).named_parameters()}
 
@@ -148,15 +153,14 @@ def check_own_heads(learner: Learner, others: Iterable[nn.Module | None], bank: 
     for head in dict.fromkeys([learner.head, *(head for head in others if head is not None)]):
         innermost = bare(head)
         # A fit to the base classes comes later, and those of this package have tests.
-        if not type(innermost).__module__.startswith("fewshot.") and not getattr(head, "fits_base", False):
+        if is_own(innermost) and not getattr(head, "fits_base", False):
             size, shot = learner.backbone.feature_size, max(protocol.shots)
             check_head(head, size, way=protocol.way, shot=shot, attribute_size=known)
 
 
 def check_trained(head: nn.Module, text: str) -> None:
     """Raise a FewshotError if a head has random weights, which nothing here has trained or will train."""
-    # Numbers and vectors, such as temperatures and weights of stages, start at values that are of use.
-    if any(p.dim() > 1 for p in head.parameters()):
+    if has_untrained_weights(head):
         raise FewshotError(
             f"{text} has weights of its own, which were not trained with this backbone; train with it (learner=metric), or "
             f"test with another head"

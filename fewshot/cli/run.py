@@ -71,7 +71,7 @@ def _run(fabric: Fabric | None, config: DictConfig, overrides: Iterable[str]) ->
     options = read_options(config)
     fabric = fabric or make_fabric(options.trainer)
     console = Console(quiet=not fabric.is_global_zero, highlight=False, soft_wrap=True)
-    parts = assemble(config, overrides, weights, facts, options, fabric.world_size, console)
+    parts = assemble(config, overrides, weights, facts, options, fabric.world_size, fabric.device, console)
     if config.mode in ("tune", "generalised"):
         if fabric.is_global_zero:
             _without_a_row(config, parts, facts, fabric, console)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from torch import Tensor
@@ -69,6 +70,7 @@ def assemble(
     facts: dict,
     options: Options,
     processes: int,
+    device: torch.device,
     console: Console,
 ) -> Parts:
     """Open the banks, make the learner, and check that all goes together.
@@ -80,6 +82,7 @@ def assemble(
         facts: of that checkpoint.
         options: what the configuration asks for.
         processes: that train together.
+        device: of this one.
         console: hears what is prepared.
 
     Raises:
@@ -136,7 +139,7 @@ def assemble(
     if replaced or (trains and options.classifies):
         recipe_checks.check_trained(learner.head, recipe_text.describe_head(config.head))
     if trains:
-        _check_training(config, options, learner, banks, pretraining, processes)
+        _check_training(config, options, learner, banks, pretraining, processes, device)
 
     planned = []
     if config.mode not in ("tune", "generalised"):
@@ -174,13 +177,14 @@ def _check_training(
     banks: Mapping[str, Bank],
     pretraining: str,
     processes: int,
+    device: torch.device,
 ) -> None:
     settings, trainer = options.settings, options.trainer
     if settings.frozen_backbone:
         freeze_backbone(learner)
         recipe_checks.check_frozen(config, learner, pretraining)
     learner.check_training(trainer.compile, str(trainer.precision))
-    check_own_parts(learner, banks["train"], options.protocols["train"])
+    check_own_parts(learner.to(device), banks["train"], options.protocols["train"], options.augment)
     check_trainable(learner, options.protocols["train"], settings.tasks_per_step // processes)
     check_schedule(
         options.schedule, options.protocols["train"].episodes, "images" if options.classifies else "episodes"

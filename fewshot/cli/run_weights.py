@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 from fewshot.cli.recipe import make_learner
 from fewshot.data.bank import Bank
 from fewshot.data.image_format import ImageFormat
+from fewshot.device import draws_kept
 from fewshot.errors import FewshotError
 from fewshot.heads.feature_transform import Prepared
 from fewshot.learners.learner import Learner
@@ -32,12 +33,20 @@ def open_learner(path: Path | str, bank: Bank | None = None) -> Learner:
     weights, facts = load_weights(path)
     if "config" not in facts or "images" not in facts:
         raise FewshotError(
-            f"{path} does not say of what learner it is, as it was not written by the command fewshot; make the learner as it was made "
-            f"for training, and give it load_weights(path)[0] of fewshot.training.checkpoint by load_state_dict"
+            f"{path} does not say of what learner it is, as files of the command do and those of meta_train in Python do not; make the learner "
+            f"as it was made for training, and give it load_weights(path)[0] of fewshot.training.checkpoint by load_state_dict"
         )
+    config = OmegaConf.create(facts["config"])
+    if config.get("semantics") and (bank is None or bank.class_attributes is None):
+        raise FewshotError(
+            f"{path} compares images with what text says of class names; give bank= with such class_attributes, or test it by the command"
+        )
+    if "pretrained" in config.backbone:
+        # Its weights come from the file.
+        config.backbone.pretrained = False
     images = ImageFormat.from_json(facts["images"])
-    with torch.random.fork_rng(devices=[]):
-        learner = make_learner(OmegaConf.create(facts["config"]), images, facts.get("classes"), bank)
+    with draws_kept():
+        learner = make_learner(config, images, facts.get("classes"), bank)
     load_into(learner, weights, str(path), other_head=False)
     learner.image_format = images
     return learner.eval()

@@ -29,6 +29,8 @@ class Bank:
         mean: per channel mean of the pixels in 0..1, subtracted when images become floats.
         std: per channel standard deviation, divided by.
         attributes_name: what the attributes are, for rows.
+        made_of: of features, a text that is the same for all features of the same items: tests of banks that agree in it can be
+            paired. Features that this package makes have the fingerprint of their images.
 
     Raises:
         FewshotError: the parts do not fit each other.
@@ -44,6 +46,7 @@ class Bank:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     attributes_name: str = "attributes of the data set"
+    made_of: str = ""
     _known_fingerprint: str | None = field(default=None, repr=False)
 
     def __post_init__(self):
@@ -66,6 +69,12 @@ class Bank:
             raise FewshotError(f"{where}: labels must ascend from 0 without gaps; sort the items by class")
         if int(self.labels[-1]) + 1 != len(self.class_names):
             raise FewshotError(f"{where}: {len(self.class_names)} class names for {int(self.labels[-1]) + 1} classes")
+        if self.class_attributes is not None and (
+            self.class_attributes.ndim != 2 or not self.class_attributes.isfinite().all()
+        ):
+            raise FewshotError(
+                f"{where}: attributes of shape {tuple(self.class_attributes.shape)}, or not all numbers; expected finite ones [classes, a]"
+            )
         if self.class_attributes is not None and len(self.class_attributes) != len(self.class_names):
             raise FewshotError(
                 f"{where}: {len(self.class_attributes)} rows of attributes for {len(self.class_names)} classes"
@@ -85,25 +94,35 @@ class Bank:
         """A bank of items in any order, such as features that were made elsewhere.
 
         Args:
-            items: numpy array or tensor `[n, d]` of features, or `[n, c, h, w]` of 8-bit images.
-            labels: `[n]`, one for each item: numbers or names, of which each that occurs is a class, in their sorted order.
-            about: of the other arguments of a bank; `class_names` has one for each class in that order, by default the labels.
+            items: numpy array or tensor `[n, d]` of features, which are kept in 32 bits, or `[n, c, h, w]` of 8-bit images.
+            labels: `[n]`, one for each item: numbers or names, of which each that occurs is a class, in their sorted order;
+                names that are whole numbers are sorted as numbers.
+            about: of the other arguments of a bank; `class_names` and `class_attributes` have one entry for each class in that
+                order, names being the labels by default.
 
         Raises:
-            FewshotError: as many labels as items are not there, or the parts do not fit each other.
+            FewshotError: as many labels as items are not there, a label is none, or the parts do not fit each other.
         """
-        labels = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
-        items = items if isinstance(items, Tensor) else np.asarray(items)
+        labels = np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
+        items = items.detach() if isinstance(items, Tensor) else np.asarray(items)
         if labels.ndim != 1 or items.ndim == 0 or len(labels) != len(items):
             raise FewshotError(
                 f"bank: labels of shape {labels.shape} for items of shape {tuple(items.shape)}; expected one label for each item"
             )
-        values, numbers = np.unique(labels, return_inverse=True)
+        if items.ndim == 4 and items.shape[-1] in (1, 3) and items.shape[1] not in (1, 3):
+            raise FewshotError(f"bank: images of shape {tuple(items.shape)}; expected [n, c, h, w], channels first")
+        values, numbers = np.unique(_sortable(labels), return_inverse=True)
         order = np.argsort(numbers, kind="stable")
         items = items[torch.from_numpy(order).to(items.device)] if isinstance(items, Tensor) else items[order]
-        names = about.pop("class_names", None) or [str(value) for value in values]
+        names, known = about.pop("class_names", None), about.pop("class_attributes", None)
+        names = [str(name) for name in (values if names is None else names)]
+        if len(set(names)) < len(names):
+            raise FewshotError("bank: two classes have one name; class_names has a name of its own for each")
         items, numbers = torch.as_tensor(items), torch.from_numpy(numbers[order])
-        return cls(items, numbers.to(items.device), names, **about)
+        items = items.float() if items.is_floating_point() else items
+        if known is not None:
+            known = torch.as_tensor(known, dtype=torch.float32, device=items.device)
+        return cls(items, numbers.to(items.device), names, known, **about)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -178,7 +197,8 @@ class Bank:
         Item i of the new bank is what a backbone made of item i of this one, so both give the same
         episodes for the same protocol.
         """
-        return self.replacing(items=features, mean=(), std=(), _known_fingerprint=None)
+        source = self.made_of or self.fingerprint
+        return self.replacing(items=features, mean=(), std=(), made_of=source, _known_fingerprint=None)
 
     def without_attributes(self) -> "Bank":
         """The same bank with nothing said of its classes beside their names."""
@@ -188,6 +208,22 @@ class Bank:
         """A copy with some parts replaced."""
         parts = {f: getattr(self, f) for f in self.__dataclass_fields__}
         return Bank(**(parts | changes))
+
+
+def _sortable(labels: np.ndarray) -> np.ndarray:
+    """Labels in a form whose order is that of their classes."""
+    if labels.dtype.kind == "O":
+        kinds = {type(label) for label in labels.tolist()}
+        if len(kinds) > 1:
+            raise FewshotError(
+                f"bank: labels of several types ({', '.join(sorted(kind.__name__ for kind in kinds))}); give numbers or names alone"
+            )
+        labels = np.array(labels.tolist())
+    if labels.dtype.kind == "f" and np.isnan(labels).any():
+        raise FewshotError(f"bank: {int(np.isnan(labels).sum())} labels are no number; leave such items out")
+    if labels.dtype.kind == "U" and all(label.isdecimal() and label == str(int(label)) for label in np.unique(labels)):
+        return labels.astype(np.int64)
+    return labels
 
 
 def content_fingerprint(items: Tensor, labels: Tensor, class_names: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """`ImageFormat`: what a backbone was trained on, and bringing other banks to it."""
 
+import math
 from dataclasses import asdict, dataclass
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from fewshot.data.bank import Bank
-from fewshot.errors import FewshotError
+from fewshot.errors import FewshotError, check_kind
 
 _CHUNK = 256
 # ITU-R 601, as Pillow and torchvision weigh them.
@@ -44,8 +45,10 @@ class ImageFormat:
 
     def fits(self, other: "ImageFormat") -> bool:
         """Whether images of `other` are as these to a learner: the same size, channels and normalisation."""
-        mine, theirs = asdict(self) | {"pipeline": ""}, asdict(other) | {"pipeline": ""}
-        return mine == theirs
+        sizes = [(form.channels, form.height, form.width) for form in (self, other)]
+        numbers = zip(self.mean + self.std, other.mean + other.std, strict=True) if sizes[0] == sizes[1] else ()
+        # Numbers that went through 32 bits are the same.
+        return sizes[0] == sizes[1] and all(math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-7) for a, b in numbers)
 
     def __str__(self) -> str:
         numbers = ["(" + ", ".join(f"{value:.4g}" for value in part) + ")" for part in (self.mean, self.std)]
@@ -64,8 +67,13 @@ def in_format(bank: Bank, wanted: ImageFormat) -> Bank:
     those of the training images. The pipeline's name then says `<its own> as <that of the training images>`.
 
     Raises:
-        FewshotError: the channels are neither 1 nor 3.
+        FewshotError: the channels are neither 1 nor 3, the bank has features, or there is no format, as of a learner that was not
+            trained.
     """
+    check_kind("bank", bank, Bank, 'open_dataset("glyphs").bank("test")')
+    check_kind("the format", wanted, ImageFormat, "learner.image_format of a trained learner, or ImageFormat.of(bank)")
+    if not bank.is_images:
+        raise FewshotError(f"{bank.name}/{bank.split} has features, which have no image format")
     own = ImageFormat.of(bank)
     if own.fits(wanted):
         return bank

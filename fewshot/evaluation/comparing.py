@@ -125,6 +125,7 @@ def compare(evaluations: Mapping[str, Evaluation]) -> PairedComparisons:
     Raises:
         FewshotError: fewer than two, or two of them were tested on other images or episodes: it names the fields that differ.
     """
+    check_kind("evaluations", evaluations, Mapping, '{"one": evaluate(...), "other": evaluate(...)}')
     if len(evaluations) < 2:
         raise FewshotError(f"{len(evaluations)} evaluations to compare; expected two or more, by name")
     for name, found in evaluations.items():

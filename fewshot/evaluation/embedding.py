@@ -6,7 +6,8 @@ from fewshot.augment.pixels import gather_images
 from fewshot.backbones.folding import fold_batchnorm
 from fewshot.data.bank import Bank
 from fewshot.errors import FewshotError
-from fewshot.learners.learner import Learner, check_images
+from fewshot.learners.feature_learner import FeatureLearner
+from fewshot.learners.learner import Learner, check_image_format
 from fewshot.shared_work import own_share, put_together
 
 # Activations of so many pixels stay in a core's cache between layers.
@@ -14,9 +15,11 @@ _CPU_PIXELS = 16 * 84 * 84
 
 
 def _check_size(learner: Learner, bank: Bank, features: torch.Tensor) -> None:
-    backbone = getattr(learner, "backbone", None)
-    says = getattr(backbone, "feature_size", None)
-    if says is not None and features.shape[1:] != (says,):
+    if not isinstance(learner, FeatureLearner) or type(learner).embed is not FeatureLearner.embed:
+        # What it makes of a backbone's features is for the learner to say.
+        return
+    backbone, says = learner.backbone, learner.backbone.feature_size
+    if features.shape[1:] != (says,):
         size = "x".join(map(str, bank.items.shape[1:]))
         raise FewshotError(
             f"{type(backbone).__name__} makes features {list(features.shape[1:])} of images {size} of {bank.name}/{bank.split}, and was made "
@@ -44,7 +47,7 @@ def embed_bank(
     Raises:
         FewshotError: the images are not of the form that the learner was trained on, or that its backbone was made for.
     """
-    check_images(learner, bank)
+    check_image_format(learner.image_format, bank)
     on_cpu = bank.device.type == "cpu"
     if images_per_batch is None:
         height, width = bank.items.shape[2:]

@@ -95,7 +95,7 @@ class Evaluation:
     def _repr_html_(self) -> str:
         uneven = self.protocol.dirichlet is not None
         known = {
-            "accuracy": f"{accuracy_text(self.accuracy, self.ci95)} % (95%, over episodes)",
+            "accuracy": f"{accuracy_text(self.accuracy, self.ci95)} %{' (95%, over episodes)' * (len(self.accuracies) > 1)}",
             "macro accuracy": f"{self.macro_accuracy:.2f} %" if uneven else None,
             "episodes": f"{len(self.accuracies)} x {self.protocol}, seed {self.protocol.seed}",
             "images": f"{self.data}/{self.split} ({self.pipeline})",

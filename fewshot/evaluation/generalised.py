@@ -12,6 +12,7 @@ from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.sampler import EpisodeSampler
 from fewshot.errors import FewshotError
 from fewshot.evaluation.seen_unseen import SeenUnseenCurve, harmonic_mean, seen_unseen_curve
+from fewshot.heads.feature_transform import bare
 from fewshot.learners.learner import Learner, check_tasks
 
 _QUERIES = 256
@@ -63,7 +64,7 @@ def evaluate_generalised(
     Raises:
         FewshotError: the learner is transductive, embeds images for each task anew, or cannot score such classes.
     """
-    name = type(getattr(learner, "head", learner)).__name__
+    name = type(bare(getattr(learner, "head", learner))).__name__
     if not learner.scores_frozen_features:
         raise FewshotError(f"{type(learner).__name__} scores no frozen features, which mode=generalised needs")
     if learner.transductive:

@@ -18,8 +18,9 @@ from fewshot.evaluation.evaluation import Evaluation
 from fewshot.evaluation.predictions import Predictions
 from fewshot.heads.contract import DEPENDENT
 from fewshot.heads.feature_transform import bare
+from fewshot.learners.feature_learner import FeatureLearner
 from fewshot.learners.head_alone import HeadAlone
-from fewshot.learners.learner import Learner, check_images, check_tasks
+from fewshot.learners.learner import Learner, check_image_format, check_tasks
 from fewshot.shared_work import own_share, put_together
 
 # Features of tasks that are scored together: on a CPU so few that they stay in its caches.
@@ -57,12 +58,29 @@ def evaluate(
     """
     check_kind("bank", bank, Bank, 'open_dataset("glyphs").bank("test")')
     check_kind("protocol", protocol, Protocol, "Protocol(way=5, shot=1)")
-    if not isinstance(learner, Learner):
+    if tasks_per_batch is not None and not (isinstance(tasks_per_batch, int) and tasks_per_batch > 0):
+        raise FewshotError(f"tasks_per_batch={tasks_per_batch!r}; expected a whole number of at least 1")
+    if base is not None:
+        check_kind("base", base, Bank, "Bank.of(base_features, base_labels)")
+    # A compiled learner is none by its class.
+    if not isinstance(learner, Learner) and not hasattr(learner, "scores_frozen_features"):
         learner = HeadAlone.scoring(learner, bank, base)
     elif base is not None:
         raise FewshotError("base= is for a head by itself; a learner has heard of its base classes in training")
-    check_images(learner, bank)
+    check_image_format(learner.image_format, bank)
     check_tasks(learner, bank, protocol)
+    if (
+        not bank.is_images
+        and isinstance(learner, FeatureLearner)
+        and bank.items.shape[1] != learner.backbone.feature_size
+    ):
+        raise FewshotError(
+            f"{bank.name}/{bank.split} has {bank.items.shape[1]} features, the learner makes {learner.backbone.feature_size}"
+        )
+    if embedded is not None:
+        check_kind("embedded", embedded, Bank, "embed_bank(learner, bank)")
+        if embedded.is_images or not torch.equal(embedded.counts, bank.counts):
+            raise FewshotError("embedded is of other items than bank; expected embed_bank(learner, bank)")
     keep_freed_memory()
     drawn = EpisodeSampler(bank, protocol).indices(0, protocol.episodes)
     parameter = next(iter(learner.parameters()), None)
@@ -92,7 +110,7 @@ def evaluate(
         data=bank.name,
         split=bank.split,
         pipeline=bank.pipeline,
-        bank_fingerprint=bank.fingerprint,
+        bank_fingerprint=bank.made_of or bank.fingerprint,
         episodes_sha256=drawn.sha256(),
         transductive=learner.transductive,
         side_information=side_information(learner, bank),
@@ -143,12 +161,14 @@ def side_information(learner: Learner, bank: Bank) -> str:
 
 def _check_features(bank: Bank, drawn: EpisodeIndices) -> None:
     """Raise a FewshotError if features of any episode are infinite or no numbers, of which every prediction would be wrong."""
-    largest = torch.linalg.vector_norm(bank.items, ord=torch.inf, dim=1)[_used(drawn).to(bank.device)]
-    bad = int((~largest.isfinite()).sum())
-    if bad:
+    used = _used(drawn).to(bank.device)
+    bad = used[~torch.linalg.vector_norm(bank.items, ord=torch.inf, dim=1)[used].isfinite()]
+    if len(bad):
+        first = int(bad[0])
         raise FewshotError(
-            f"{bad} of {len(largest)} items of {bank.name}/{bank.split} have features that are infinite or no numbers; "
-            f"a training that diverged makes such, take other weights"
+            f"{len(bad)} of {len(used)} items of {bank.name}/{bank.split} have features that are infinite or no numbers, "
+            f"the first of them item {first} of class {bank.class_names[bank.labels[first]]!r}; leave such out, or take weights of a training that "
+            f"did not diverge"
         )
 
 
@@ -161,6 +181,12 @@ def _used(drawn: EpisodeIndices) -> torch.Tensor:
 def _accuracies(predict, episodes: Episodes, observe: Predictions | None) -> torch.Tensor:
     """Shares of right queries, over all of a task's and over each class's, `[2, B]`."""
     logits = predict(episodes)
+    expected = [*episodes.query_labels.shape, episodes.way]
+    if not torch.is_tensor(logits) or not logits.is_floating_point() or list(logits.shape) != expected:
+        found = f"{logits.dtype} {list(logits.shape)}" if torch.is_tensor(logits) else f"a {type(logits).__name__}"
+        raise FewshotError(
+            f"scores of the queries are {found}; expected real numbers {expected}, as check_head asks of a head"
+        )
     if observe is not None:
         observe.add(episodes, logits)
     # The largest of scores that are no numbers would be the first class, and right as often as chance.

@@ -7,7 +7,7 @@ from torch import nn
 
 from fewshot.choices import chosen
 from fewshot.data.bank import Bank
-from fewshot.errors import FewshotError
+from fewshot.errors import FewshotError, check_kind
 from fewshot.heads.feature_transform import FeatureTransform, Prepared
 from fewshot.heads.nearest_centroid import NearestCentroidHead
 from fewshot.instantiation import accepted, make_module
@@ -23,9 +23,23 @@ def open_head(name: str, /, backbone: nn.Module | None = None, bank: Bank | None
         options: keys of that file with other values.
 
     Raises:
-        FewshotError: no such head or option, or a value that it refuses.
+        FewshotError: no such head or option, a value that it refuses, or, without a backbone to train with, a head with random weights.
     """
-    return make_head(chosen("head", name, options, "head"), told(backbone, None, bank))
+    if backbone is not None:
+        check_kind("backbone", backbone, nn.Module, "learner.backbone; a bank of features is given as bank=")
+    if bank is not None:
+        check_kind("bank", bank, Bank, "Bank.of(features, labels)")
+    head = make_head(chosen("head", name, options, "head"), told(backbone, None, bank))
+    if backbone is None and has_untrained_weights(head):
+        raise FewshotError(
+            f"head {name} has weights of its own, which are random before training; give backbone=, and train it with that"
+        )
+    return head
+
+
+def has_untrained_weights(head: nn.Module) -> bool:
+    """Whether a head begins with random weights: numbers and vectors, such as temperatures, begin at values that are of use."""
+    return any(p.dim() > 1 for p in head.parameters())
 
 
 def make_head(node: DictConfig, known: dict) -> nn.Module:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from fewshot.device import draws_kept
 from fewshot.episodes.episodes import Episodes
 from fewshot.errors import FewshotError, tried
 from fewshot.heads.feature_transform import bare
@@ -41,7 +42,7 @@ def check_head(
     head.eval()
     try:
         # Of a run that goes on afterwards, the random numbers stay those that they were.
-        with torch.random.fork_rng(devices=[]), tried(f"head: {name}", _TASKS):
+        with draws_kept(), tried(f"head: {name}", _TASKS):
             _check(head, name, random_tasks(feature_size, way, shot, query, attribute_size))
     finally:
         head.train(trains)

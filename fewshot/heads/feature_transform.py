@@ -41,7 +41,9 @@ class FeatureTransform(nn.Module):
         self.kind, self.exponent = kind, exponent
         if kind == "cl2n":
             if feature_size is None:
-                raise FewshotError("features=cl2n needs a backbone of known size")
+                raise FewshotError(
+                    "features=cl2n needs to know how many features there are; give a backbone, or a bank of features"
+                )
             # The learner knows it, keeps it with its weights and tells it here.
             self.register_buffer("base_mean", torch.full((feature_size,), torch.nan), persistent=False)
 

@@ -11,7 +11,7 @@ from fewshot.learners.learner import TrainingLoss
 
 
 class HeadAlone(FeatureLearner):
-    """A learner of banks of features: a head without a backbone.
+    """A learner of banks of features: a head without a backbone, in the mode that the head is in.
 
     Args:
         head: episodes of features to logits `[B, Q, N]`.
@@ -22,10 +22,11 @@ class HeadAlone(FeatureLearner):
         backbone = nn.Identity()
         backbone.feature_size = feature_size
         super().__init__(backbone, head)
+        self.training = head.training
 
     @classmethod
     def scoring(cls, head: object, bank: Bank, base: Bank | None = None) -> "HeadAlone":
-        """One for the features of `bank`, on their device, that knows those of the base classes.
+        """One for the features of `bank`; the head is moved to their device and hears of those of the base classes.
 
         Raises:
             FewshotError: it is no module, a bank is of images or of other features, or the head needs the base classes.
@@ -43,15 +44,18 @@ class HeadAlone(FeatureLearner):
         size = bank.items.shape[1]
         learner = cls(head, size).to(bank.device)
         if base is None:
-            if learner.needs_base_mean or learner.needs_base_classes:
+            unknown = [part for part in head.modules() if hasattr(part, "base_mean") and part.base_mean.isnan().any()]
+            if unknown or learner.needs_base_classes:
                 raise FewshotError(f"{name} needs the base classes; give base=, a bank of their features")
             return learner
         if base.items.shape[1] != size:
             raise FewshotError(f"base has {base.items.shape[1]} features, {bank.name}/{bank.split} {size}")
+        if not base.items.isfinite().all():
+            raise FewshotError("base has features that are infinite or no numbers; leave such items out")
         base = base.to(bank.device)
         learner.set_base_features(base.items)
-        if learner.needs_base_classes:
-            learner.set_base_classes(base)
+        # Again, where the head was fitted to others before.
+        learner.set_base_classes(base)
         return learner
 
     def training_loss(self, episodes: Episodes) -> TrainingLoss:

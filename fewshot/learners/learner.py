@@ -109,13 +109,12 @@ class Learner(nn.Module, ABC):
         raise NotImplementedError(f"{type(self).__name__} does not score frozen features")
 
 
-def check_images(learner: Learner, bank: Bank) -> None:
-    """Raise a FewshotError if a bank's images have another form than those that a learner was trained on."""
-    wanted = learner.image_format
+def check_image_format(wanted: ImageFormat | None, bank: Bank) -> None:
+    """Raise a FewshotError if a bank's images have another form than those that a learner is trained on, if that is known."""
     if wanted is None or not bank.is_images or wanted.fits(own := ImageFormat.of(bank)):
         return
     raise FewshotError(
-        f"{bank.name}/{bank.split} has {own}; the learner was trained on {wanted}: "
+        f"{bank.name}/{bank.split} has {own}; the learner is trained on {wanted}: "
         f"give fewshot.in_format(bank, learner.image_format)"
     )
 

@@ -19,7 +19,7 @@ class MetricLearner(FeatureLearner):
     Args:
         backbone: images `[n, c, h, w]` to features `[n, d]`.
         head: episodes of features to logits `[B, Q, N]`; `head.transductive` says whether queries are used jointly.
-        loss: episodes of features and logits to a `LossValue`.
+        loss: episodes of features and logits to a scalar, or to a `LossValue`.
         task_augmentation: optional, makes other tasks of those of a step, in training only.
 
     Raises:

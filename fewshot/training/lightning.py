@@ -5,6 +5,7 @@ command begins.
 """
 
 import sys
+from importlib.util import find_spec
 
 _hidden = "torchmetrics" not in sys.modules
 if _hidden:
@@ -17,5 +18,11 @@ try:
 finally:
     if _hidden:
         del sys.modules["torchmetrics"]
+if _hidden:
+    # What the import would have found, for Fabric's SpikeDetection.
+    for _name in ("imports", "spike"):
+        _part = sys.modules.get(f"lightning_fabric.utilities.{_name}")
+        if hasattr(_part, "_TORCHMETRICS_GREATER_EQUAL_1_0_0"):
+            _part._TORCHMETRICS_GREATER_EQUAL_1_0_0 = find_spec("torchmetrics") is not None
 
 __all__ = ["DDPStrategy", "Fabric", "LightningEnvironment"]

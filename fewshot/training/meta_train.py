@@ -10,13 +10,14 @@ from torch import nn
 from fewshot.augment.pixels import Augment
 from fewshot.data.bank import Bank
 from fewshot.data.image_format import ImageFormat
+from fewshot.device import draws_kept
 from fewshot.episodes.images import ImageProtocol, ImageSampler
 from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.sampler import EpisodeSampler
 from fewshot.episodes.views import ViewProtocol, ViewSampler
 from fewshot.errors import FewshotError, check_kind
 from fewshot.evaluation.scoring import evaluate
-from fewshot.learners.learner import Learner, check_tasks
+from fewshot.learners.learner import Learner, check_image_format, check_tasks
 from fewshot.learners.own_parts import check_own_parts
 from fewshot.training.base_features import tell_base_features
 from fewshot.training.fabric import Trainer, make_fabric
@@ -79,14 +80,7 @@ def meta_train(
         FewshotError: the protocol does not fit the bank or the learner, the checkpoint belongs to another run, rates are of parts
             that the learner has not, or the loss is no longer a number.
     """
-    check_kind("learner", learner, Learner, "MetricLearner(backbone, head, loss)")
-    check_kind("bank", bank, Bank, 'open_dataset("glyphs").bank("train")')
-    check_kind(
-        "protocol",
-        protocol,
-        ImageProtocol if learner.trains_on_images else Protocol | ViewProtocol,
-        "Protocol(way=5, shot=1)",
-    )
+    _check_kinds(learner, bank, protocol, validation_bank, validation_protocol, base_bank)
     if isinstance(optimizer, torch.optim.Optimizer) or not callable(optimizer):
         raise FewshotError(
             f"optimizer is a {type(optimizer).__name__}; expected what makes one of parameters, such as "
@@ -96,14 +90,16 @@ def meta_train(
     settings.check_steps(protocol.episodes, fabric.world_size)
     learner.check_training(trainer.compile, str(trainer.precision))
     check_trainable(learner, protocol, settings.tasks_per_step // fabric.world_size)
-    check_own_parts(learner, bank, protocol)
     if settings.frozen_backbone and (bank.is_images or any(p.requires_grad for p in learner.backbone.parameters())):
         raise FewshotError(
             "frozen_backbone: give banks of features and learner.backbone.requires_grad_(False), as training.frozen_backbone=true "
             "of the command does"
         )
-    if bank.is_images:
-        learner.image_format = ImageFormat.of(bank)
+    check_own_parts(learner.to(fabric.device), bank, protocol, augment)
+    for other in (validation_bank, base_bank):
+        if other is not None:
+            check_image_format(ImageFormat.of(bank) if bank.is_images else None, other)
+    images = ImageFormat.of(bank) if bank.is_images else learner.image_format
     bank = bank.to(fabric.device)
     base = bank if base_bank is None else base_bank.to(fabric.device)
     if not learner.reads_attributes:
@@ -133,8 +129,33 @@ def meta_train(
         run.folder = Path(folder)
         if resume and (run.folder / CHECKPOINT).is_file():
             run.restore()
+    learner.image_format = images
     # What training draws is seeded step by step; the caller's own draws go on as if there had been none.
-    with torch.random.fork_rng(devices=[fabric.device] if fabric.device.type == "cuda" else []):
+    with draws_kept():
         run.loop(validation, show_progress)
         run.finish()
     return TrainingResult(run.rows, run.done, run.best["episodes"], run.best["accuracy"])
+
+
+def _check_kinds(
+    learner: object,
+    bank: object,
+    protocol: object,
+    validation_bank: object,
+    validation_protocol: object,
+    base_bank: object,
+) -> None:
+    if not hasattr(learner, "training_loss"):
+        # A compiled learner is none by its class.
+        check_kind("learner", learner, Learner, "MetricLearner(backbone, head, loss)")
+    for name, given in (("bank", bank), ("validation_bank", validation_bank), ("base_bank", base_bank)):
+        if given is not None or name == "bank":
+            check_kind(name, given, Bank, 'open_dataset("glyphs").bank("train")')
+    if learner.trains_on_images:
+        check_kind(
+            "protocol", protocol, ImageProtocol, "ImageProtocol(images=epochs * len(bank)) of fewshot.episodes.images"
+        )
+    else:
+        check_kind("protocol", protocol, Protocol, "Protocol(way=5, shot=1)")
+    if validation_protocol is not None:
+        check_kind("validation_protocol", validation_protocol, Protocol, "Protocol(way=5, shot=1)")

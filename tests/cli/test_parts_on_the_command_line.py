@@ -89,6 +89,7 @@ def test_losses_are_added_up_by_name_with_options(fewshot, tmp_path):
         (("learner=classifier", "head=feat"), "feat has weights of its own, which were not trained"),
         (("learner=classifier", "loss=icnn"), "loss=icnn: ClassifierLearner takes no loss; leave it out"),
         (("classifier=cosine",), "classifier=cosine: MetricLearner takes no classifier"),
+        (("learner._target_=no.such.Learner", "loss=icnn"), "cannot make no.such.Learner"),
         (("episodes.test.dirichlet=-1",), "episodes.test: dirichlet=-1.0; expected"),
         (("augment.flip=no",), "augment.flip='no'; expected true or false"),
         (("augment.shift=1.5",), "augment.shift=1.5; expected a whole number"),
@@ -242,3 +243,7 @@ def test_hybrid_consistency_takes_any_strong_augmentation_and_its_row_says_which
     best = only_run(tmp_path) / "best.safetensors"
     assert int(load_weights(best)[0]["images_trained"]) > 0
     assert fewshot("mode=test", f"checkpoint={best}", "head=prototype", without=(*TRAIN_ONLY, *EPISODIC)) == 0
+
+
+def test_what_is_not_used_may_be_taken_away(fewshot):
+    assert fewshot("~classifier") == 0

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -212,3 +213,38 @@ def test_labels_may_be_names_and_names_other_than_labels(tmp_path):
     assert len(Bank.of(np.load(tmp_path / "f.npy", mmap_mode="r"), [1, 0, 1])) == 3
     with pytest.raises(FewshotError, match=r"labels of shape \(2,\) for items of shape \(3, 1, 2, 2\)"):
         Bank.of(images, [0, 1])
+
+
+def test_features_of_any_kind_are_kept_in_32_bits_and_what_is_known_of_classes_with_them():
+    for kind in (np.float16, np.float64, torch.bfloat16):
+        items = torch.ones(4, 3, dtype=kind) if isinstance(kind, torch.dtype) else np.ones((4, 3), kind)
+        assert Bank.of(items, [0, 0, 1, 1]).items.dtype == torch.float32
+    learned = Bank.of(torch.ones(4, 3, requires_grad=True), [0, 0, 1, 1], class_attributes=[[1, 2], [3, 4]])
+    assert not learned.items.requires_grad
+    assert learned.fingerprint
+    assert learned.class_attributes.tolist() == [[1, 2], [3, 4]]
+    assert Bank.of(np.ones((4, 3)), [0, 0, 1, 1], class_names=np.array([5, 6])).class_names == ("5", "6")
+
+
+def test_names_that_are_whole_numbers_are_sorted_as_such():
+    features = np.ones((3, 2))
+    assert Bank.of(features, ["10", "9", "11"]).class_names == ("9", "10", "11")
+    assert Bank.of(features, np.array(["10", "9", "11"], object)).class_names == ("9", "10", "11")
+    assert Bank.of(features, ["10", "09", "11"]).class_names == ("09", "10", "11")
+    assert Bank.of(features, ["10", "9", "b"]).class_names == ("10", "9", "b")
+
+
+@pytest.mark.parametrize(
+    ("items", "labels", "about", "words"),
+    [
+        (np.ones((3, 2)), [1.0, np.nan, 2.0], {}, "1 labels are no number"),
+        (np.ones((3, 2)), [1, "a", None], {}, "labels of several types (NoneType, int, str)"),
+        (np.ones((3, 2)), [0, 1, 1], {"class_names": ["a", "a"]}, "two classes have one name"),
+        (np.ones((3, 2)), [0, 1, 1], {"class_attributes": [1, 2]}, "expected finite ones [classes, a]"),
+        (np.ones((3, 2)), [0, 1, 1], {"class_attributes": [[1.0], [np.inf]]}, "expected finite ones [classes, a]"),
+        (np.zeros((3, 28, 28, 3), np.uint8), [0, 1, 1], {}, "expected [n, c, h, w], channels first"),
+    ],
+)
+def test_what_is_no_bank_is_one_line(items, labels, about, words):
+    with pytest.raises(FewshotError, match=re.escape(words)):
+        Bank.of(items, np.array(labels, object) if None in labels else labels, **about)

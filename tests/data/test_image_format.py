@@ -57,3 +57,22 @@ def test_a_format_comes_back_from_json():
 def test_other_channels_are_refused():
     with pytest.raises(FewshotError, match="has 4 channels, the learner was trained on 3"):
         in_format(bank(4, 20), ImageFormat.of(bank(3, 20)))
+
+
+def test_numbers_that_went_through_32_bits_are_the_same():
+    exact, rounded = (
+        bank(3, 20, mean=mean) for mean in ((0.485, 0.456, 0.406), (np.float32(0.485).item(), 0.456, 0.406))
+    )
+    assert exact.mean != rounded.mean
+    assert ImageFormat.of(exact).fits(ImageFormat.of(rounded))
+    assert not ImageFormat.of(exact).fits(ImageFormat.of(bank(3, 20, mean=(0.4851, 0.456, 0.406))))
+    assert not ImageFormat.of(exact).fits(ImageFormat.of(bank(1, 20)))
+
+
+def test_there_must_be_a_format_and_images():
+    with pytest.raises(
+        FewshotError, match=r"the format is of type NoneType; expected learner.image_format of a trained"
+    ):
+        in_format(bank(3, 20), None)
+    with pytest.raises(FewshotError, match="has features, which have no image format"):
+        in_format(bank(3, 20).with_features(torch.zeros(6, 4)), ImageFormat.of(bank(3, 20)))

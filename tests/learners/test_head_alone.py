@@ -53,7 +53,12 @@ def test_a_fit_to_the_base_classes_is_made(bank, bank_of):
     head = ESZSLHead(feature_size=784, attribute_size=12)
     found = evaluate(head, features, Protocol(5, 0, 3, episodes=20), base=base)
     assert found.side_information != "none"
-    assert head.is_fitted
+    # Another base is another fit, and no base the last one.
+    other = base.replacing(class_attributes=known.flip(0))
+    again = evaluate(head, features, Protocol(5, 0, 3, episodes=20), base=other)
+    assert (again.accuracies != found.accuracies).any()
+    kept = evaluate(head, features, Protocol(5, 0, 3, episodes=20))
+    np.testing.assert_array_equal(kept.accuracies, again.accuracies)
 
 
 def test_what_cannot_score_is_one_line(bank):
@@ -68,3 +73,23 @@ def test_what_cannot_score_is_one_line(bank):
     learner = MetricLearner(Pixels(1, 28), open_head("prototype", Pixels(1, 28)), CrossEntropy())
     with pytest.raises(FewshotError, match="base= is for a head by itself"):
         evaluate(learner, bank, PROTOCOL, base=features)
+    wrong = features.replacing(items=features.items.clone())
+    wrong.items[3, 5] = torch.inf
+    with pytest.raises(FewshotError, match="base has features that are infinite or no numbers"):
+        evaluate(NearestCentroidHead("cl2n", feature_size=784), features, PROTOCOL, base=wrong)
+    with pytest.raises(FewshotError, match=r"base is of type ndarray; expected Bank\.of"):
+        evaluate(NearestCentroidHead("cl2n", feature_size=784), features, PROTOCOL, base=np.zeros((3, 784)))
+
+
+def test_the_head_is_left_in_its_mode_and_keeps_its_mean(bank):
+    features = elsewhere(bank)
+    for mode in (True, False):
+        head = NearestCentroidHead("cl2n", feature_size=784).train(mode)
+        first = evaluate(head, features, PROTOCOL, base=features)
+        assert head.training == mode
+        np.testing.assert_array_equal(evaluate(head, features, PROTOCOL).accuracies, first.accuracies)
+
+
+def test_a_head_with_random_weights_is_not_opened_for_features(bank):
+    with pytest.raises(FewshotError, match=r"head feat has weights of its own, which are random.*backbone="):
+        open_head("feat", bank=elsewhere(bank))

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from fewshot import FewshotError, LossValue, MetricLearner, Protocol, PrototypeHead, meta_train
+from fewshot import FewshotError, LossValue, MetricLearner, Protocol, PrototypeHead, TrainingLoss, meta_train
 from fewshot.backbones.pixels import Pixels
 from fewshot.learners.classifier import ClassifierLearner
 from fewshot.learners.own_parts import check_own_parts
@@ -58,9 +58,10 @@ def test_a_loss_may_return_a_scalar(bank):
     [
         (lambda logits, labels: cross_entropy(logits, labels, reduction="none"), r"returns a tensor of shape \[30\]"),
         (lambda logits, labels: cross_entropy(logits, labels).item(), "returns a float; expected a scalar tensor"),
-        (lambda logits, labels: (logits.mean(), {}), "returns a tuple; expected a scalar tensor, or LossValue"),
+        (lambda logits, labels: (logits.mean(), {}, 1), "returns a tuple; expected a scalar tensor, or LossValue"),
+        (lambda logits, labels: (logits.mean(), [1.0]), "returns parts of type list; expected scalars by name"),
         (lambda logits, labels: logits.mean().detach(), "total without a gradient"),
-        (lambda logits, labels: LossValue(logits.mean(0), {}), "of more than one number"),
+        (lambda logits, labels: LossValue(logits.mean(0), {}), r"returns a tensor of shape \[5\]"),
         (lambda logits, labels: logits @ logits, r"fails on two tasks of random features, test_own_parts\.py line \d+: RuntimeError: "),
     ],
 )  # fmt: skip
@@ -82,17 +83,72 @@ def test_a_backbone_that_makes_other_features_than_it_says_is_one_line(bank, lea
         check_own_parts(learner(Net(), *rest), small, PROTOCOL)
 
 
+class Remembers(nn.Module):
+    """A loss with a buffer, which counts its calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, episodes, logits):
+        self.calls += 1
+        return cross_entropy(logits.flatten(0, 1), episodes.query_labels.flatten()), {"share": 0.5}
+
+
 def test_trying_out_changes_nothing(bank):
-    learner = learner_of(Says(cross_entropy)).train()
+    learner = learner_of(Remembers()).train()
     learner.backbone.norm.eval()
     before, drawn = {name: v.clone() for name, v in learner.state_dict().items()}, torch.random.get_rng_state()
     check_own_parts(learner, bank, PROTOCOL)
-    assert learner.training
-    assert learner.head.training
-    assert not learner.backbone.norm.training
+    modes = [part.training for part in (learner, learner.head, learner.loss, learner.backbone, learner.backbone.norm)]
+    assert modes == [True, True, True, True, False]
     assert torch.equal(torch.random.get_rng_state(), drawn)
     assert all(torch.equal(v, before[name]) for name, v in learner.state_dict().items() if name != "base_mean")
     assert all(p.grad is None for p in learner.parameters())
+    result = meta_train(learner, bank, PROTOCOL, show_progress=False)
+    assert learner.loss.calls == 2, "once for each step"
+    assert result.curve[-1]["share"] == 0.5
+
+
+def test_learners_of_ones_own_may_use_their_parts_in_their_own_way(bank):
+    class TwoThings(Net):
+        def forward(self, images):
+            return super().forward(images), images.mean()
+
+        def train(self, mode=True):
+            # As many freeze a BatchNorm, without a return.
+            super().train(mode)
+            self.norm.eval()
+
+    class Weighs(MetricLearner):
+        def embed(self, images):
+            return self.backbone(images)[0]
+
+        def loss_of_features(self, features):
+            return TrainingLoss(self.loss(features, self.head(features), 2.0), {}, torch.tensor(0.0))
+
+    class Weighted(nn.Module):
+        def forward(self, episodes, logits, weight):
+            return weight * cross_entropy(logits.flatten(0, 1), episodes.query_labels.flatten())
+
+    meta_train(Weighs(TwoThings(), PrototypeHead(), Weighted()), bank, PROTOCOL, show_progress=False)
+    plain = TwoThings()
+    plain.forward = lambda images: Net.forward(plain, images)
+    check_own_parts(learner_of(backbone=plain), bank, PROTOCOL)
+
+
+@pytest.mark.parametrize(
+    ("augment", "words"),
+    [
+        (lambda images, generator: images[..., :20, :20], r"<lambda> makes torch.float32 \[2, 1, 20, 20\] of images"),
+        (lambda images, generator: images[:-1], r"\[1, 1, 28, 28\] of images \[2, 1, 28, 28\]; expected as many"),
+        (lambda images, generator: 255 * images, r"makes pixels of \d+ to 25\d; expected 0 to 1"),
+        (lambda images: images, r"<lambda> fails on images \[2, 1, 28, 28\] and a generator: TypeError"),
+    ],
+)
+def test_an_augmentation_that_makes_other_images_is_one_line(bank, augment, words):
+    with pytest.raises(FewshotError, match=f"augment: .*{words}"):
+        meta_train(learner_of(), bank, PROTOCOL, augment=augment, show_progress=False)
 
 
 def test_features_need_no_backbone(bank):

@@ -291,3 +291,14 @@ def test_a_head_that_passes_no_gradient_on_is_refused(bank):
     learner = MetricLearner(Conv4(1, width=8, image_size=28), LogisticHead(), CrossEntropy())
     with pytest.raises(FewshotError, match="LogisticHead scores features and passes no gradient on"):
         train(bank, learner=learner)
+
+
+def test_other_banks_must_have_the_images_form_before_anything_is_trained(bank, bank_of, tmp_path):
+    larger, learner = bank_of(size=32, seed=3), make_learner()
+    for banks in ({"validation_bank": larger}, {"base_bank": larger}):
+        with pytest.raises(FewshotError, match=r"has 32x32 pixels of 1 channel.*the learner is trained on 28x28"):
+            meta_train(
+                learner, bank, Protocol(5, 1, 3, episodes=4), **banks, folder=tmp_path / "run", show_progress=False
+            )
+    assert not (tmp_path / "run").exists()
+    assert learner.image_format is None, "nothing was trained"
