@@ -52,7 +52,7 @@ class Learn2Learn(Learner):
     Args:
         backbone: images `[n, c, h, w]` to features `[n, d]`.
         head: with weights of its own for each class, such as `LinearHead`.
-        loss: episodes of features and logits to a `LossValue`.
+        loss: episodes of features and logits to a scalar, or to a `LossValue`.
         algorithm: `maml`, `meta_sgd`, `gbml` or `anil`.
         steps: in training.
         test_steps: in tests; None is as many as in training.
