@@ -35,8 +35,10 @@ def keep_freed_memory() -> bool:
 
 @contextlib.contextmanager
 def draws_kept() -> Iterator[None]:
-    """Whatever is drawn or seeded inside, torch's generators of the CPU and of all GPUs go on as if it had not been."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    """Whatever is drawn or seeded inside, torch's generators of the CPU and of GPUs in use go on as if it had not been."""
+    # GPUs that nothing was done with are not woken for this.
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.random.fork_rng(devices=devices):
         yield
 
 

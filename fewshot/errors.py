@@ -4,7 +4,6 @@ import contextlib
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from types import UnionType
 
 
 class FewshotError(Exception):
@@ -18,7 +17,7 @@ class FewshotError(Exception):
         super().__init__(" ".join(str(message).split()))
 
 
-def check_kind(name: str, given: object, kind: type | UnionType, such_as: str) -> None:
+def check_kind(name: str, given: object, kind: type, such_as: str) -> None:
     """Raise a FewshotError unless what was given in Python is of a kind.
 
     Args:

@@ -33,8 +33,8 @@ def open_learner(path: Path | str, bank: Bank | None = None) -> Learner:
     weights, facts = load_weights(path)
     if "config" not in facts or "images" not in facts:
         raise FewshotError(
-            f"{path} does not say of what learner it is, as files of the command do and those of meta_train in Python do not; make the learner "
-            f"as it was made for training, and give it load_weights(path)[0] of fewshot.training.checkpoint by load_state_dict"
+            f"{path} does not say what learner it is of, as files of meta_train in Python do not; make the learner as it was made for "
+            f"training, and give it load_weights(path)[0] of fewshot.training.checkpoint by load_state_dict"
         )
     config = OmegaConf.create(facts["config"])
     if config.get("semantics") and (bank is None or bank.class_attributes is None):

@@ -6,7 +6,7 @@ from fewshot.augment.pixels import gather_images
 from fewshot.backbones.folding import fold_batchnorm
 from fewshot.data.bank import Bank
 from fewshot.errors import FewshotError
-from fewshot.learners.feature_learner import FeatureLearner
+from fewshot.learners.feature_learner import takes_features_as_they_are
 from fewshot.learners.learner import Learner, check_image_format
 from fewshot.shared_work import own_share, put_together
 
@@ -15,8 +15,7 @@ _CPU_PIXELS = 16 * 84 * 84
 
 
 def _check_size(learner: Learner, bank: Bank, features: torch.Tensor) -> None:
-    if not isinstance(learner, FeatureLearner) or type(learner).embed is not FeatureLearner.embed:
-        # What it makes of a backbone's features is for the learner to say.
+    if not takes_features_as_they_are(learner):
         return
     backbone, says = learner.backbone, learner.backbone.feature_size
     if features.shape[1:] != (says,):

@@ -18,7 +18,7 @@ from fewshot.evaluation.evaluation import Evaluation
 from fewshot.evaluation.predictions import Predictions
 from fewshot.heads.contract import DEPENDENT
 from fewshot.heads.feature_transform import bare
-from fewshot.learners.feature_learner import FeatureLearner
+from fewshot.learners.feature_learner import takes_features_as_they_are
 from fewshot.learners.head_alone import HeadAlone
 from fewshot.learners.learner import Learner, check_image_format, check_tasks
 from fewshot.shared_work import own_share, put_together
@@ -56,31 +56,13 @@ def evaluate(
         FewshotError: the protocol does not fit the bank or the learner, images are not of the form that was trained on, features
             are no numbers, or the learner says that it is inductive and predicts queries by the others.
     """
-    check_kind("bank", bank, Bank, 'open_dataset("glyphs").bank("test")')
-    check_kind("protocol", protocol, Protocol, "Protocol(way=5, shot=1)")
     if tasks_per_batch is not None and not (isinstance(tasks_per_batch, int) and tasks_per_batch > 0):
         raise FewshotError(f"tasks_per_batch={tasks_per_batch!r}; expected a whole number of at least 1")
-    if base is not None:
-        check_kind("base", base, Bank, "Bank.of(base_features, base_labels)")
-    # A compiled learner is none by its class.
-    if not isinstance(learner, Learner) and not hasattr(learner, "scores_frozen_features"):
-        learner = HeadAlone.scoring(learner, bank, base)
-    elif base is not None:
-        raise FewshotError("base= is for a head by itself; a learner has heard of its base classes in training")
-    check_image_format(learner.image_format, bank)
+    check_kind("bank", bank, Bank, 'open_dataset("glyphs").bank("test")')
+    check_kind("protocol", protocol, Protocol, "Protocol(way=5, shot=1)")
+    learner = _as_learner(learner, bank, base)
     check_tasks(learner, bank, protocol)
-    if (
-        not bank.is_images
-        and isinstance(learner, FeatureLearner)
-        and bank.items.shape[1] != learner.backbone.feature_size
-    ):
-        raise FewshotError(
-            f"{bank.name}/{bank.split} has {bank.items.shape[1]} features, the learner makes {learner.backbone.feature_size}"
-        )
-    if embedded is not None:
-        check_kind("embedded", embedded, Bank, "embed_bank(learner, bank)")
-        if embedded.is_images or not torch.equal(embedded.counts, bank.counts):
-            raise FewshotError("embedded is of other items than bank; expected embed_bank(learner, bank)")
+    _check_banks(learner, bank, embedded)
     keep_freed_memory()
     drawn = EpisodeSampler(bank, protocol).indices(0, protocol.episodes)
     parameter = next(iter(learner.parameters()), None)
@@ -117,6 +99,30 @@ def evaluate(
         seconds=time.perf_counter() - started,
         device=bank.device,
     )
+
+
+def _as_learner(learner: nn.Module, bank: Bank, base: Bank | None) -> nn.Module:
+    """A head by itself as a learner of features; learners as they are."""
+    if base is not None:
+        check_kind("base", base, Bank, "Bank.of(base_features, base_labels)")
+    # A compiled learner is none by its class.
+    if not isinstance(learner, Learner) and not hasattr(learner, "scores_frozen_features"):
+        return HeadAlone.scoring(learner, bank, base)
+    if base is not None:
+        raise FewshotError("base= is for a head by itself; a learner has heard of its base classes in training")
+    return learner
+
+
+def _check_banks(learner: nn.Module, bank: Bank, embedded: Bank | None) -> None:
+    """Raise a FewshotError if items are not of the form that a learner takes, or features of other items."""
+    check_image_format(learner.image_format, bank)
+    size = learner.backbone.feature_size if takes_features_as_they_are(learner) else None
+    if not bank.is_images and size is not None and bank.items.shape[1] != size:
+        raise FewshotError(f"{bank.name}/{bank.split} has {bank.items.shape[1]} features, the learner makes {size}")
+    if embedded is not None:
+        check_kind("embedded", embedded, Bank, "embed_bank(learner, bank)")
+        if embedded.is_images or not torch.equal(embedded.counts, bank.counts):
+            raise FewshotError("embedded is of other items than bank; expected embed_bank(learner, bank)")
 
 
 def score(

@@ -11,6 +11,11 @@ from fewshot.heads.feature_transform import bare
 from fewshot.learners.learner import Learner
 
 
+def takes_features_as_they_are(learner: nn.Module) -> bool:
+    """Whether a learner's features are those of its backbone, as its `feature_size` says, and no `embed` of its own changes them."""
+    return isinstance(learner, FeatureLearner) and type(learner).embed is FeatureLearner.embed
+
+
 class FeatureLearner(Learner):
     """What learners of frozen features share; a subclass says how they are trained.
 

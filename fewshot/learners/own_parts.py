@@ -14,7 +14,7 @@ from fewshot.episodes.images import ImageProtocol
 from fewshot.episodes.protocol import Protocol
 from fewshot.errors import FewshotError, tried
 from fewshot.heads.contract import random_tasks
-from fewshot.learners.feature_learner import FeatureLearner
+from fewshot.learners.feature_learner import FeatureLearner, takes_features_as_they_are
 from fewshot.learners.learner import Learner
 from fewshot.learners.metric_learner import MetricLearner
 from fewshot.losses.loss_value import as_loss_value
@@ -44,10 +44,9 @@ def check_own_parts(
         protocol: of the training.
         augment: of its images.
     """
-    plain = isinstance(learner, FeatureLearner) and type(learner).embed is FeatureLearner.embed
     if bank.is_images and augment is not None and is_own(augment):
         _check_augment(augment, bank)
-    if bank.is_images and plain and is_own(learner.backbone):
+    if bank.is_images and takes_features_as_they_are(learner) and is_own(learner.backbone):
         _check_backbone(learner, bank)
     # What reads attributes would have to be told of some; a subclass may call its loss in its own way.
     if type(learner) is MetricLearner and is_own(learner.loss) and not learner.reads_attributes:

@@ -56,7 +56,7 @@ def test_images_of_another_form_are_refused_until_they_are_brought_to_it(bank_of
 
 def test_a_file_that_does_not_say_what_it_is_of_is_refused(bank, tmp_path):
     python_trained(bank, tmp_path)
-    with pytest.raises(FewshotError, match=r"does not say of what learner it is.*load_state_dict"):
+    with pytest.raises(FewshotError, match=r"does not say what learner it is of.*load_state_dict"):
         open_learner(tmp_path / "last.safetensors")
     with pytest.raises(FewshotError, match="no checkpoint at"):
         open_learner(tmp_path / "none.safetensors")

@@ -74,7 +74,9 @@ def test_a_backbone_made_for_other_images_is_found_out(bank):
             return super().embed(images)[:, :3]
 
     own = Projects(Pixels(1, 28), PrototypeHead(), CrossEntropy())
-    assert embed_bank(own, bank).items.shape == (240, 3), "what a learner makes of features is for it to say"
+    features = embed_bank(own, bank)
+    assert features.items.shape == (240, 3), "what a learner makes of features is for it to say"
+    evaluate(own, features, PROTOCOL)
 
 
 def test_features_that_are_not_the_learners_are_refused(learner, bank):
