@@ -1,8 +1,10 @@
 """`Learner`: what can be meta-trained and scored."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -25,6 +27,27 @@ class TrainingLoss(NamedTuple):
     total: Float[Tensor, ""]
     parts: dict[str, Tensor]
     accuracy: Float[Tensor, ""]
+
+
+def as_training_loss(made: object, learner: nn.Module) -> TrainingLoss:
+    """What a learner's `training_loss` returned, its parts and accuracy as tensors.
+
+    Raises:
+        FewshotError: it is no `TrainingLoss`, or its total no scalar with a gradient.
+    """
+    name = type(learner).__name__
+    if not isinstance(made, tuple) or len(made) != 3:
+        raise FewshotError(
+            f"{name}.training_loss returns a {type(made).__name__}; expected TrainingLoss(total, parts, accuracy)"
+        )
+    total, parts, accuracy = made
+    if not isinstance(total, Tensor) or total.ndim or not isinstance(parts, Mapping):
+        raise FewshotError(
+            f"{name}.training_loss returns a total of type {type(total).__name__}{list(getattr(total, 'shape', ()))} and parts of type "
+            f"{type(parts).__name__}; expected a scalar tensor and scalars by name"
+        )
+    numbers = {part: torch.as_tensor(value, device=total.device) for part, value in parts.items()}
+    return TrainingLoss(total, numbers, torch.as_tensor(accuracy, device=total.device))
 
 
 class Learner(nn.Module, ABC):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fewshot.device import widest_float
 from fewshot.episodes.episodes import Episodes
 from fewshot.errors import FewshotError
-from fewshot.learners.learner import Learner, TrainingLoss
+from fewshot.learners.learner import Learner, TrainingLoss, as_training_loss
 from fewshot.shared_work import same_buffers
 from fewshot.training.base_features import tell_base_features
 from fewshot.training.checkpoint import load_tree, save_tree, save_weights
@@ -141,7 +141,7 @@ class TrainingRun:
         torch.manual_seed(_mixed_seed(protocol.seed, self.done, fabric.global_rank))
         share = self.settings.tasks_per_step // fabric.world_size
         episodes = self.sampler.episodes(self.done + fabric.global_rank * share, share)
-        loss = self.step_module(*episodes.tensors())
+        loss = as_training_loss(self.step_module(*episodes.tensors()), self.learner)
         self.optim.zero_grad()
         fabric.backward(loss.total)
         if self.settings.gradient_clip is not None:

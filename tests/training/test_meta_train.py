@@ -302,3 +302,31 @@ def test_other_banks_must_have_the_images_form_before_anything_is_trained(bank, 
             )
     assert not (tmp_path / "run").exists()
     assert learner.image_format is None, "nothing was trained"
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (lambda loss: loss, "Mine.training_loss returns a Tensor; expected TrainingLoss"),
+        (lambda loss: (loss[None], {}, 0.5), r"returns a total of type Tensor\[1\] and parts of type dict"),
+        (lambda loss: (loss, None, 0.5), r"returns a total of type Tensor\[\] and parts of type NoneType"),
+    ],
+)
+def test_a_learner_of_ones_own_that_returns_something_else_is_one_line(bank, made, words):
+    class Mine(MetricLearner):
+        def training_loss(self, episodes):
+            return made(super().training_loss(episodes).total)
+
+    learner = Mine(Conv4(channels=1, image_size=28, width=4), PrototypeHead(), CrossEntropy())
+    with pytest.raises(FewshotError, match=words):
+        meta_train(learner, bank, Protocol(5, 1, 3, episodes=2), show_progress=False)
+
+
+def test_parts_and_accuracy_of_a_learner_of_ones_own_may_be_plain_numbers(bank):
+    class Mine(MetricLearner):
+        def training_loss(self, episodes):
+            return super().training_loss(episodes).total, {"share": 0.25}, 0.5
+
+    learner = Mine(Conv4(channels=1, image_size=28, width=4), PrototypeHead(), CrossEntropy())
+    result = meta_train(learner, bank, Protocol(5, 1, 3, episodes=2), show_progress=False)
+    assert (result.curve[-1]["share"], result.curve[-1]["train_accuracy"]) == (0.25, 50)
