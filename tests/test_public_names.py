@@ -1,5 +1,6 @@
 """What `import fewshot` gives."""
 
+import os
 import subprocess
 import sys
 
@@ -38,3 +39,14 @@ def test_what_is_not_there_is_said():
 def test_nothing_is_imported_before_it_is_needed():
     found = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, "5000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")],
+)
+def test_threads_give_way_unless_the_user_says_how_they_wait(given, expected):
+    own = {key: value for key, value in os.environ.items() if key not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    code = "import os, fewshot; print(os.environ.get('GOMP_SPINCOUNT'))"
+    found = subprocess.run([sys.executable, "-c", code], env=own | given, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == expected

@@ -43,6 +43,7 @@ COMMANDS = {
     "task_augmentation": ["task_augmentation.py"],
     "startup": ["startup.py"],
     "memory": ["memory.py"],
+    "shared_cores": ["shared_cores.py"],
 }  # fmt: skip
 # Of a benchmark: which row, beside which, and how many times as fast the latter shall be.
 GOALS = {
