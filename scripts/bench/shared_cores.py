@@ -1,6 +1,6 @@
 """Training steps of two threads, alone and beside work that keeps every core busy, by how long threads wait for each other in a busy loop.
 
-    python scripts/bench/shared_cores.py [--rounds 5] [--steps 10] [--threads 2]
+    python scripts/bench/shared_cores.py [--rounds 5] [--steps 20] [--threads 2]
 
 `fewshot` lets GNU's OpenMP wait 5000 turns of that loop (GOMP_SPINCOUNT, where nothing is set), which by itself takes 300,000: a waiting thread
 keeps a core from the thread that it waits for. Steps are of Prototypical Networks, Conv-4, 28x28, 5-way 1-shot 5-query.
@@ -43,7 +43,7 @@ def serve(steps: int, threads: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=count, default=5)
-    parser.add_argument("--steps", type=count, default=10)
+    parser.add_argument("--steps", type=count, default=20)
     parser.add_argument("--threads", type=count, default=2)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

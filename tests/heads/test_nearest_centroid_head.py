@@ -43,5 +43,5 @@ def test_the_base_mean_must_be_known():
 def test_what_makes_no_head_is_refused():
     with pytest.raises(FewshotError, match=r"head\.transform=zscore; expected one of un, l2n, cl2n"):
         NearestCentroidHead("zscore")
-    with pytest.raises(FewshotError, match="features=cl2n needs a backbone of known size"):
+    with pytest.raises(FewshotError, match="features=cl2n needs to know how many features there are"):
         NearestCentroidHead("cl2n")
