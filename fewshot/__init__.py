@@ -8,7 +8,7 @@ import importlib
 import os
 
 # Threads of a CPU wait for each other in a busy loop, those of GNU's OpenMP for some milliseconds; where other work wants the core, a waiting thread
-# keeps it from the one that is waited for, and small steps take ten times as long. It reads this when torch is imported.
+# keeps it from the one that is waited for, and small steps take up to ten times as long. It reads this when torch is imported.
 if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
     os.environ["GOMP_SPINCOUNT"] = "5000"
 

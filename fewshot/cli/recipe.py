@@ -104,10 +104,10 @@ def make_learner(
 
 def parts_of_learner(config: DictConfig) -> list[str]:
     """Which of head, loss and classifier the learner takes, or the one that it wraps."""
-    return list(accepted(_innermost(config.learner), dict.fromkeys(("head", "loss", "classifier"))))
+    return list(accepted(innermost(config.learner), dict.fromkeys(("head", "loss", "classifier"))))
 
 
-def _innermost(node: DictConfig) -> DictConfig:
+def innermost(node: DictConfig) -> DictConfig:
     """The learner that others are wrapped around."""
     where = "learner"
     while "learner" in node:
@@ -124,7 +124,7 @@ def makes_new_tasks(config: DictConfig) -> bool:
 
 def _make_task_augmentation(config: DictConfig, images: ImageFormat) -> nn.Module:
     """Told, if it asks, the `std` that images were divided by and the `training_episodes` of the whole run."""
-    node, inner = config.task_augmentation, _innermost(config.learner)
+    node, inner = config.task_augmentation, innermost(config.learner)
     if not accepted(inner, {"task_augmentation": None}):
         name = str(inner._target_).rpartition(".")[2]
         raise FewshotError(f"task_augmentation: {name} takes none; use learner=metric or maml, or leave it out")

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Iterable, Sequence
 
+import hydra
 import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from fewshot.augment.pixels import Augment
-from fewshot.cli.recipe import makes_new_tasks, parts_of_learner
+from fewshot.cli.recipe import innermost, makes_new_tasks, parts_of_learner
 from fewshot.cli.recipe_text import describe
 from fewshot.cli.typed import plain
 from fewshot.data.bank import Bank
@@ -60,10 +61,15 @@ def check_used(config: DictConfig, overrides: Iterable[str]) -> None:
     keys = [text.lstrip("+").partition("=")[0] for text in overrides if not text.startswith("~")]
     typed_keys = {key.partition(".")[0] for key in keys if "@" not in key}
     unused = typed_keys & ({"loss", "classifier"} - set(parts_of_learner(config)))
-    for name in sorted(unused if parts_of_learner(config) else ()):
-        learner = str(config.learner._target_).rpartition(".")[2]
+    target = str(innermost(config.learner)._target_)
+    try:
+        hydra.utils.get_object(target)
+    except ImportError:
+        # Making the learner will say so.
+        return
+    for name in sorted(unused):
         raise FewshotError(
-            f"{name}={describe(config[name])}: {learner} takes no {name}; leave it out, or choose another learner="
+            f"{name}={describe(config[name])}: {target.rpartition('.')[2]} takes no {name}; leave it out, or choose another learner="
         )
 
 

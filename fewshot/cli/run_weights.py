@@ -37,16 +37,20 @@ def open_learner(path: Path | str, bank: Bank | None = None) -> Learner:
             f"training, and give it load_weights(path)[0] of fewshot.training.checkpoint by load_state_dict"
         )
     config = OmegaConf.create(facts["config"])
-    if config.get("semantics") and (bank is None or bank.class_attributes is None):
-        raise FewshotError(
-            f"{path} compares images with what text says of class names; give bank= with such class_attributes, or test it by the command"
-        )
     if "pretrained" in config.backbone:
         # Its weights come from the file.
         config.backbone.pretrained = False
     images = ImageFormat.from_json(facts["images"])
-    with draws_kept():
-        learner = make_learner(config, images, facts.get("classes"), bank)
+    undescribed = config.get("semantics") and (bank is None or bank.class_attributes is None)
+    try:
+        with draws_kept():
+            learner = make_learner(config, images, facts.get("classes"), bank)
+    except FewshotError as error:
+        if not undescribed:
+            raise
+        raise FewshotError(
+            f"{path} compares images with what text says of class names; give bank= with such class_attributes, or test it by the command"
+        ) from error
     load_into(learner, weights, str(path), other_head=False)
     learner.image_format = images
     return learner.eval()

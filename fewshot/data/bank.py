@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fewshot import html_tables
-from fewshot.errors import FewshotError
+from fewshot.errors import FewshotError, check_kind
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -29,8 +29,8 @@ class Bank:
         mean: per channel mean of the pixels in 0..1, subtracted when images become floats.
         std: per channel standard deviation, divided by.
         attributes_name: what the attributes are, for rows.
-        made_of: of features, a text that is the same for all features of the same items: tests of banks that agree in it can be
-            paired. Features that this package makes have the fingerprint of their images.
+        made_of: of features, the fingerprint of what they were made of: tests of banks that agree in it can be paired. Features that
+            this package makes have that of their images; to `Bank.of` any text is given that is the same for the same items.
 
     Raises:
         FewshotError: the parts do not fit each other.
@@ -69,6 +69,8 @@ class Bank:
             raise FewshotError(f"{where}: labels must ascend from 0 without gaps; sort the items by class")
         if int(self.labels[-1]) + 1 != len(self.class_names):
             raise FewshotError(f"{where}: {len(self.class_names)} class names for {int(self.labels[-1]) + 1} classes")
+        if self.class_attributes is not None:
+            check_kind("class_attributes", self.class_attributes, Tensor, "a tensor [classes, a]")
         if self.class_attributes is not None and (
             self.class_attributes.ndim != 2 or not self.class_attributes.isfinite().all()
         ):
@@ -101,7 +103,7 @@ class Bank:
                 order, names being the labels by default.
 
         Raises:
-            FewshotError: as many labels as items are not there, a label is none, or the parts do not fit each other.
+            FewshotError: labels and items differ in number, a label is missing, or the parts do not fit each other.
         """
         labels = np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
         items = items.detach() if isinstance(items, Tensor) else np.asarray(items)
@@ -120,6 +122,10 @@ class Bank:
             raise FewshotError("bank: two classes have one name; class_names has a name of its own for each")
         items, numbers = torch.as_tensor(items), torch.from_numpy(numbers[order])
         items = items.float() if items.is_floating_point() else items
+        if "made_of" in about:
+            # Of the same items with the same labels.
+            facts = [about["made_of"], names, numbers.tolist()]
+            about["made_of"] = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
         if known is not None:
             known = torch.as_tensor(known, dtype=torch.float32, device=items.device)
         return cls(items, numbers.to(items.device), names, known, **about)
@@ -214,16 +220,23 @@ def _sortable(labels: np.ndarray) -> np.ndarray:
     """Labels in a form whose order is that of their classes."""
     if labels.dtype.kind == "O":
         kinds = {type(label) for label in labels.tolist()}
-        if len(kinds) > 1:
+        numbers = all(issubclass(kind, int | float | np.number) for kind in kinds)
+        if not numbers and kinds != {str}:
             raise FewshotError(
-                f"bank: labels of several types ({', '.join(sorted(kind.__name__ for kind in kinds))}); give numbers or names alone"
+                f"bank: labels of type {', '.join(sorted(kind.__name__ for kind in kinds))}; expected numbers alone or names alone"
             )
         labels = np.array(labels.tolist())
+    if labels.dtype.kind == "S":
+        labels = np.char.decode(labels, "utf-8")
     if labels.dtype.kind == "f" and np.isnan(labels).any():
         raise FewshotError(f"bank: {int(np.isnan(labels).sum())} labels are no number; leave such items out")
-    if labels.dtype.kind == "U" and all(label.isdecimal() and label == str(int(label)) for label in np.unique(labels)):
+    if labels.dtype.kind == "U" and all(map(_is_number, np.unique(labels).tolist())):
         return labels.astype(np.int64)
     return labels
+
+
+def _is_number(label: str) -> bool:
+    return label.isdecimal() and len(label) < 19 and label == str(int(label))
 
 
 def content_fingerprint(items: Tensor, labels: Tensor, class_names: Sequence[str]) -> str:

@@ -33,6 +33,13 @@ class ImageFormat:
     std: tuple[float, ...]
     pipeline: str
 
+    def __post_init__(self):
+        for name in ("mean", "std"):
+            values = tuple(float(value) for value in getattr(self, name))
+            if len(values) != self.channels:
+                raise FewshotError(f"image format: {name} has {len(values)} values for {self.channels} channels")
+            object.__setattr__(self, name, values)
+
     @classmethod
     def of(cls, bank: Bank) -> "ImageFormat":
         """The format of a bank of images."""

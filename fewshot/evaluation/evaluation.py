@@ -23,7 +23,7 @@ class Evaluation:
         data: name of the data set whose images were played with.
         split: the part of it.
         pipeline: how its images were made from files.
-        bank_fingerprint: sha256 of those images and their labels.
+        bank_fingerprint: sha256 of those images and their labels; of features, that of what they were made of, where it is known.
         episodes_sha256: hash of the drawn item indices; equal hashes mean identical tasks.
         transductive: whether the learner used queries jointly.
         side_information: what was shown to it of the classes beside their images, or `none`.

@@ -56,7 +56,7 @@ def evaluate(
         FewshotError: the protocol does not fit the bank or the learner, images are not of the form that was trained on, features
             are no numbers, or the learner says that it is inductive and predicts queries by the others.
     """
-    if tasks_per_batch is not None and not (isinstance(tasks_per_batch, int) and tasks_per_batch > 0):
+    if tasks_per_batch is not None and not (hasattr(tasks_per_batch, "__index__") and tasks_per_batch > 0):
         raise FewshotError(f"tasks_per_batch={tasks_per_batch!r}; expected a whole number of at least 1")
     check_kind("bank", bank, Bank, 'open_dataset("glyphs").bank("test")')
     check_kind("protocol", protocol, Protocol, "Protocol(way=5, shot=1)")
@@ -183,9 +183,7 @@ def _used(drawn: EpisodeIndices) -> torch.Tensor:
     return torch.from_numpy(np.unique(np.concatenate([drawn.support.ravel(), drawn.query.ravel()])))
 
 
-@torch.no_grad()
-def _accuracies(predict, episodes: Episodes, observe: Predictions | None) -> torch.Tensor:
-    """Shares of right queries, over all of a task's and over each class's, `[2, B]`."""
+def _scores(predict, episodes: Episodes) -> torch.Tensor:
     logits = predict(episodes)
     expected = [*episodes.query_labels.shape, episodes.way]
     if not torch.is_tensor(logits) or not logits.is_floating_point() or list(logits.shape) != expected:
@@ -193,6 +191,13 @@ def _accuracies(predict, episodes: Episodes, observe: Predictions | None) -> tor
         raise FewshotError(
             f"scores of the queries are {found}; expected real numbers {expected}, as check_head asks of a head"
         )
+    return logits
+
+
+@torch.no_grad()
+def _accuracies(predict, episodes: Episodes, observe: Predictions | None) -> torch.Tensor:
+    """Shares of right queries, over all of a task's and over each class's, `[2, B]`."""
+    logits = _scores(predict, episodes)
     if observe is not None:
         observe.add(episodes, logits)
     # The largest of scores that are no numbers would be the first class, and right as often as chance.
@@ -209,7 +214,7 @@ def _check_inductive(learner: Learner, predict, episodes: Episodes) -> None:
     """Raise a FewshotError if the first queries are predicted otherwise when the others are not there."""
     few = (episodes.query.shape[1] + 1) // 2
     alone = episodes.with_first_queries(few)
-    scores, fewer = predict(episodes)[:, :few], predict(alone)
+    scores, fewer = _scores(predict, episodes)[:, :few], _scores(predict, alone)
     finite = scores.isfinite() & fewer.isfinite()
     if not finite.any():
         raise FewshotError(

@@ -43,7 +43,8 @@ def check_head(
     try:
         # Of a run that goes on afterwards, the random numbers stay those that they were.
         with draws_kept(), tried(f"head: {name}", _TASKS):
-            _check(head, name, random_tasks(feature_size, way, shot, query, attribute_size))
+            device = next((part.device for part in (*head.parameters(), *head.buffers())), torch.device("cpu"))
+            _check(head, name, random_tasks(feature_size, way, shot, query, attribute_size).to(device))
     finally:
         head.train(trains)
 

@@ -13,6 +13,7 @@ from fewshot.data.image_format import ImageFormat
 from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.protocol import Protocol
 from fewshot.errors import FewshotError
+from fewshot.losses.loss_value import plain_scalars
 
 
 class TrainingLoss(NamedTuple):
@@ -36,6 +37,8 @@ def as_training_loss(made: object, learner: nn.Module) -> TrainingLoss:
         FewshotError: it is no `TrainingLoss`, or its total no scalar with a gradient.
     """
     name = type(learner).__name__
+    if all(hasattr(made, part) for part in TrainingLoss._fields):
+        made = tuple(getattr(made, part) for part in TrainingLoss._fields)
     if not isinstance(made, tuple) or len(made) != 3:
         raise FewshotError(
             f"{name}.training_loss returns a {type(made).__name__}; expected TrainingLoss(total, parts, accuracy)"
@@ -46,8 +49,13 @@ def as_training_loss(made: object, learner: nn.Module) -> TrainingLoss:
             f"{name}.training_loss returns a total of type {type(total).__name__}{list(getattr(total, 'shape', ()))} and parts of type "
             f"{type(parts).__name__}; expected a scalar tensor and scalars by name"
         )
-    numbers = {part: torch.as_tensor(value, device=total.device) for part, value in parts.items()}
-    return TrainingLoss(total, numbers, torch.as_tensor(accuracy, device=total.device))
+    if torch.is_grad_enabled() and not total.requires_grad:
+        raise FewshotError(
+            f"{name}.training_loss returns a total without a gradient; make it of the weights, without detach()"
+        )
+    where = f"{name}.training_loss"
+    (share,) = plain_scalars({"accuracy": accuracy}, where, total.device).values()
+    return TrainingLoss(total, plain_scalars(parts, where, total.device), share)
 
 
 class Learner(nn.Module, ABC):
@@ -132,13 +140,19 @@ class Learner(nn.Module, ABC):
         raise NotImplementedError(f"{type(self).__name__} does not score frozen features")
 
 
-def check_image_format(wanted: ImageFormat | None, bank: Bank) -> None:
-    """Raise a FewshotError if a bank's images have another form than those that a learner is trained on, if that is known."""
+def check_image_format(wanted: ImageFormat | None, bank: Bank, known_as: str = "learner.image_format") -> None:
+    """Raise a FewshotError if a bank's images have another form than those that a learner is trained on, if that is known.
+
+    Args:
+        wanted: the form that is known, or None.
+        bank: whose images are shown to the learner.
+        known_as: the form as a user can write it.
+    """
     if wanted is None or not bank.is_images or wanted.fits(own := ImageFormat.of(bank)):
         return
     raise FewshotError(
         f"{bank.name}/{bank.split} has {own}; the learner is trained on {wanted}: "
-        f"give fewshot.in_format(bank, learner.image_format)"
+        f"give fewshot.in_format(bank, {known_as})"
     )
 
 

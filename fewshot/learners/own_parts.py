@@ -14,14 +14,15 @@ from fewshot.episodes.images import ImageProtocol
 from fewshot.episodes.protocol import Protocol
 from fewshot.errors import FewshotError, tried
 from fewshot.heads.contract import random_tasks
+from fewshot.heads.feature_transform import bare
 from fewshot.learners.feature_learner import FeatureLearner, takes_features_as_they_are
 from fewshot.learners.learner import Learner
 from fewshot.learners.metric_learner import MetricLearner
 from fewshot.losses.loss_value import as_loss_value
 
 _LIBRARIES = ("fewshot", "torch", "torchvision", "timm", "pytorch_metric_learning")
-# Below and above what an augmentation makes of pixels in 0..1 there may be noise, but not 0..255.
-_ROOM = 1.0
+# Noise on pixels in 0..1 stays below; pixels of 0..255 do not.
+_LARGEST = 16.0
 
 
 def is_own(part: object) -> bool:
@@ -45,7 +46,7 @@ def check_own_parts(
         augment: of its images.
     """
     if bank.is_images and augment is not None and is_own(augment):
-        _check_augment(augment, bank)
+        _check_augment(augment, bank, next((p.device for p in learner.parameters()), bank.device))
     if bank.is_images and takes_features_as_they_are(learner) and is_own(learner.backbone):
         _check_backbone(learner, bank)
     # What reads attributes would have to be told of some; a subclass may call its loss in its own way.
@@ -53,17 +54,25 @@ def check_own_parts(
         _check_loss(learner, protocol)
 
 
-def _check_augment(augment: Augment, bank: Bank) -> None:
-    images = bank.items[:2].float() / 255
-    where = f"augment: {_name(augment)}"
+def _check_augment(augment: Augment, bank: Bank, device: torch.device) -> None:
+    own, images, where = _copied(augment), bank.items[:2].to(device).float() / 255, f"augment: {_name(augment)}"
+    if own is None:
+        return
     with draws_kept(), tried(where, f"images {list(images.shape)} and a generator"):
-        made = augment(images.clone(), torch.Generator(images.device).manual_seed(0))
-    if not isinstance(made, Tensor) or made.shape != images.shape or not made.is_floating_point():
+        made = own(images.clone(), torch.Generator(device).manual_seed(0))
+    if (
+        not isinstance(made, Tensor)
+        or made.dtype != torch.float32
+        or made.ndim != 4
+        or made.shape[:2] != images.shape[:2]
+    ):
         found = f"{made.dtype} {list(made.shape)}" if isinstance(made, Tensor) else f"a {type(made).__name__}"
-        raise FewshotError(f"{where} makes {found} of images {list(images.shape)}; expected as many of the same size")
-    least, most = float(made.min()), float(made.max())
-    if not (least >= -_ROOM and most <= 1 + _ROOM):
-        raise FewshotError(f"{where} makes pixels of {least:.3g} to {most:.3g}; expected 0 to 1, as it is given")
+        raise FewshotError(
+            f"{where} makes {found} of images {list(images.shape)}; expected as many torch.float32 images of as many channels"
+        )
+    most = float(made.max())
+    if not most <= _LARGEST:
+        raise FewshotError(f"{where} makes pixels of up to {most:.3g}; expected 0 to 1, as it is given")
 
 
 def _check_backbone(learner: FeatureLearner, bank: Bank) -> None:
@@ -87,26 +96,27 @@ def _check_backbone(learner: FeatureLearner, bank: Bank) -> None:
 
 
 def _check_loss(learner: MetricLearner, protocol: Protocol) -> None:
-    loss, device = _copied(learner.loss), learner.base_mean.device
-    if loss is None:
+    copied = _copied((learner.head, learner.loss))
+    if copied is None:
         return
-    tasks = random_tasks(learner.backbone.feature_size, protocol.way, max(protocol.shots), protocol.query).to(device)
+    head, loss = copied
+    tasks = random_tasks(learner.backbone.feature_size, protocol.way, max(protocol.shots), protocol.query)
+    tasks = tasks.to(learner.base_mean.device)
     tasks = tasks.with_items(tasks.support.requires_grad_(), tasks.query.requires_grad_())
-    logits = -torch.rand(
-        *tasks.query_labels.shape, tasks.way, device=device, generator=torch.Generator(device).manual_seed(0)
-    )
-    logits.requires_grad_()
-    name = f"loss: {_name(learner.loss)}"
-    with draws_kept(), tried(name, "two tasks of random features"):
-        loss.train()
-        value = as_loss_value(loss(tasks, logits), learner.loss)
+    name, given = f"loss: {_name(learner.loss)}", "two tasks of random features"
+    with draws_kept():
+        with tried(f"head: {type(bare(head)).__name__}", given):
+            logits = head.train()(tasks)
+        with tried(name, given):
+            value = as_loss_value(loss.train()(tasks, logits), learner.loss)
     if not value.total.requires_grad:
         raise FewshotError(
-            f"{name} gives a total without a gradient; make it of the features or logits, without detach()"
+            f"{name} gives a total without a gradient, of the features or by way of {type(bare(head)).__name__}'s scores; make it of them, "
+            f"without detach()"
         )
 
 
-def _copied(part: nn.Module) -> nn.Module | None:
+def _copied(part):
     """A copy, which may learn and remember what it will; None of what cannot be copied."""
     try:
         return copy.deepcopy(part)

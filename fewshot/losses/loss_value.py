@@ -22,6 +22,19 @@ class LossValue(NamedTuple):
     parts: dict[str, Tensor]
 
 
+def plain_scalars(parts: Mapping[str, object], where: str, device: torch.device) -> dict[str, Tensor]:
+    """Named numbers as tensors without a gradient, for the training curve.
+
+    Raises:
+        FewshotError: one of them is more than a number.
+    """
+    numbers = {name: torch.as_tensor(value, device=device).detach() for name, value in parts.items()}
+    for name, value in numbers.items():
+        if value.numel() != 1:
+            raise FewshotError(f"{where} returns {name} of shape {list(value.shape)}; expected a number")
+    return {name: value.reshape(()) for name, value in numbers.items()}
+
+
 def as_loss_value(made: object, loss: nn.Module) -> LossValue:
     """What a loss returned; a scalar by itself is its only part, named after the loss.
 
@@ -33,8 +46,8 @@ def as_loss_value(made: object, loss: nn.Module) -> LossValue:
         total, parts = made
         if not isinstance(parts, Mapping):
             raise FewshotError(f"loss: {name} returns parts of type {type(parts).__name__}; expected scalars by name")
-        parts = {part: torch.as_tensor(value, device=getattr(total, "device", None)) for part, value in parts.items()}
-        made = total if not isinstance(total, Tensor) or total.ndim else LossValue(total, parts)
+        scalar = isinstance(total, Tensor) and total.ndim == 0
+        made = LossValue(total, plain_scalars(parts, f"loss: {name}", total.device)) if scalar else total
     if isinstance(made, LossValue):
         return made
     if isinstance(made, Tensor) and made.ndim == 0 and made.is_floating_point():

@@ -96,10 +96,10 @@ def meta_train(
             "of the command does"
         )
     check_own_parts(learner.to(fabric.device), bank, protocol, augment)
+    images = ImageFormat.of(bank) if bank.is_images else learner.image_format
     for other in (validation_bank, base_bank):
         if other is not None:
-            check_image_format(ImageFormat.of(bank) if bank.is_images else None, other)
-    images = ImageFormat.of(bank) if bank.is_images else learner.image_format
+            check_image_format(images, other, "ImageFormat.of(bank)")
     bank = bank.to(fabric.device)
     base = bank if base_bank is None else base_bank.to(fabric.device)
     if not learner.reads_attributes:

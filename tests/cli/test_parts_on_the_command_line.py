@@ -247,3 +247,12 @@ def test_hybrid_consistency_takes_any_strong_augmentation_and_its_row_says_which
 
 def test_what_is_not_used_may_be_taken_away(fewshot):
     assert fewshot("~classifier") == 0
+
+
+def test_a_loss_is_refused_by_a_learner_that_takes_none(fewshot, tmp_path, capsys, monkeypatch):
+    (tmp_path / "lonely.py").write_text(
+        "from fewshot import Learner\n\n\nclass Lonely(Learner):\n    def __init__(self, backbone):\n        super().__init__()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert fewshot("learner._target_=lonely.Lonely", "loss=icnn") == 2
+    assert "loss=icnn: Lonely takes no loss" in capsys.readouterr().err

@@ -232,13 +232,21 @@ def test_names_that_are_whole_numbers_are_sorted_as_such():
     assert Bank.of(features, np.array(["10", "9", "11"], object)).class_names == ("9", "10", "11")
     assert Bank.of(features, ["10", "09", "11"]).class_names == ("09", "10", "11")
     assert Bank.of(features, ["10", "9", "b"]).class_names == ("10", "9", "b")
+    assert len(Bank.of(features, ["1" * 25, "2", "3"]).class_names) == 3
+    assert Bank.of(features, [b"cat", b"dog", b"cat"]).class_names == ("cat", "dog")
+    assert Bank.of(features, np.array([1, np.int64(2), 1.0], object)).num_classes == 2
 
 
 @pytest.mark.parametrize(
     ("items", "labels", "about", "words"),
     [
         (np.ones((3, 2)), [1.0, np.nan, 2.0], {}, "1 labels are no number"),
-        (np.ones((3, 2)), [1, "a", None], {}, "labels of several types (NoneType, int, str)"),
+        (
+            np.ones((3, 2)),
+            [1, "a", None],
+            {},
+            "labels of type NoneType, int, str; expected numbers alone or names alone",
+        ),
         (np.ones((3, 2)), [0, 1, 1], {"class_names": ["a", "a"]}, "two classes have one name"),
         (np.ones((3, 2)), [0, 1, 1], {"class_attributes": [1, 2]}, "expected finite ones [classes, a]"),
         (np.ones((3, 2)), [0, 1, 1], {"class_attributes": [[1.0], [np.inf]]}, "expected finite ones [classes, a]"),
@@ -248,3 +256,14 @@ def test_names_that_are_whole_numbers_are_sorted_as_such():
 def test_what_is_no_bank_is_one_line(items, labels, about, words):
     with pytest.raises(FewshotError, match=re.escape(words)):
         Bank.of(items, np.array(labels, object) if None in labels else labels, **about)
+
+
+def test_features_made_of_the_same_items_have_one_fingerprint_for_the_same_labels_alone():
+    features = np.ones((4, 2))
+    same = Bank.of(features, [0, 0, 1, 1], made_of="photos").made_of
+    assert Bank.of(2 * features, [0, 0, 1, 1], made_of="photos").made_of == same
+    assert Bank.of(features, [0, 1, 0, 1], made_of="others").made_of != same
+    assert Bank.of(features, ["a", "a", "b", "b"], made_of="photos").made_of != same
+    images = Bank.of(np.zeros((4, 1, 2, 2), np.uint8), [0, 0, 1, 1])
+    once = images.with_features(torch.ones(4, 3))
+    assert once.made_of == once.with_features(torch.zeros(4, 5)).made_of == images.fingerprint

@@ -76,3 +76,6 @@ def test_there_must_be_a_format_and_images():
         in_format(bank(3, 20), None)
     with pytest.raises(FewshotError, match="has features, which have no image format"):
         in_format(bank(3, 20).with_features(torch.zeros(6, 4)), ImageFormat.of(bank(3, 20)))
+    with pytest.raises(FewshotError, match="mean has 1 values for 3 channels"):
+        ImageFormat(3, 20, 20, (0.5,), (1, 1, 1), "mine")
+    assert ImageFormat(3, 20, 20, [0.5, 0.5, 0.5], np.ones(3), "mine").std == (1.0, 1.0, 1.0)

@@ -96,6 +96,12 @@ def test_scores_of_another_shape_are_refused(bank):
             scores = super().forward(episodes)
             return torch.cat([scores, scores[..., :1]], -1)
 
+    class Tuple(MetricLearner):
+        def predict_features(self, episodes):
+            return super().predict_features(episodes), None
+
+    with pytest.raises(FewshotError, match=r"scores of the queries are a tuple; expected real numbers \[2, 15, 5\]"):
+        evaluate(Tuple(Pixels(1, 28), PrototypeHead(), CrossEntropy()), bank, PROTOCOL)
     with pytest.raises(FewshotError, match=r"float32 \[2, 15, 6\]; expected real numbers \[2, 15, 5\]"):
         evaluate(MetricLearner(Pixels(1, 28), Extra(), CrossEntropy()), bank, PROTOCOL)
 

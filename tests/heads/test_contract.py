@@ -91,3 +91,17 @@ def test_nothing_of_the_head_and_no_random_number_is_changed():
 def test_no_number_equals_no_number():
     # As before training has told of the mean of the base classes.
     check_head(Own(lambda p, q: near(p, q) * torch.nan), 6)
+
+
+def test_a_head_is_tried_where_it_is():
+    class Meta(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.ones((), device="meta"))
+
+        def forward(self, episodes):
+            assert episodes.query.device == episodes.support.device == self.scale.device
+            raise FewshotError("seen")
+
+    with pytest.raises(FewshotError, match="seen"):
+        check_head(Meta(), 6)

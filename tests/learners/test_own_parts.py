@@ -3,9 +3,10 @@
 import pytest
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy, cross_entropy, one_hot
 
 from fewshot import FewshotError, LossValue, MetricLearner, Protocol, PrototypeHead, TrainingLoss, meta_train
+from fewshot.backbones.conv4 import Conv4
 from fewshot.backbones.pixels import Pixels
 from fewshot.learners.classifier import ClassifierLearner
 from fewshot.learners.own_parts import check_own_parts
@@ -60,7 +61,7 @@ def test_a_loss_may_return_a_scalar(bank):
         (lambda logits, labels: cross_entropy(logits, labels).item(), "returns a float; expected a scalar tensor"),
         (lambda logits, labels: (logits.mean(), {}, 1), "returns a tuple; expected a scalar tensor, or LossValue"),
         (lambda logits, labels: (logits.mean(), [1.0]), "returns parts of type list; expected scalars by name"),
-        (lambda logits, labels: logits.mean().detach(), "total without a gradient"),
+        (lambda logits, labels: logits.mean().detach(), "gives a total without a gradient"),
         (lambda logits, labels: LossValue(logits.mean(0), {}), r"returns a tensor of shape \[5\]"),
         (lambda logits, labels: logits @ logits, r"fails on two tasks of random features, test_own_parts\.py line \d+: RuntimeError: "),
     ],
@@ -140,15 +141,69 @@ def test_learners_of_ones_own_may_use_their_parts_in_their_own_way(bank):
 @pytest.mark.parametrize(
     ("augment", "words"),
     [
-        (lambda images, generator: images[..., :20, :20], r"<lambda> makes torch.float32 \[2, 1, 20, 20\] of images"),
         (lambda images, generator: images[:-1], r"\[1, 1, 28, 28\] of images \[2, 1, 28, 28\]; expected as many"),
-        (lambda images, generator: 255 * images, r"makes pixels of \d+ to 25\d; expected 0 to 1"),
+        (lambda images, generator: images.double(), r"torch.float64 \[2, 1, 28, 28\] of images"),
+        (lambda images, generator: images.numpy(), "makes a ndarray of images"),
+        (lambda images, generator: 255 * images, r"makes pixels of up to 25\d; expected 0 to 1"),
         (lambda images: images, r"<lambda> fails on images \[2, 1, 28, 28\] and a generator: TypeError"),
     ],
 )
 def test_an_augmentation_that_makes_other_images_is_one_line(bank, augment, words):
     with pytest.raises(FewshotError, match=f"augment: .*{words}"):
         meta_train(learner_of(), bank, PROTOCOL, augment=augment, show_progress=False)
+
+
+def test_noise_and_crops_are_augmentations(bank):
+    class Noise:
+        calls = 0
+
+        def __call__(self, images, generator):
+            self.calls += 1
+            return (images + 2 * torch.randn(images.shape, generator=generator))[..., :16, :16]
+
+    augment = Noise()
+    learner = learner_of(backbone=Conv4(channels=1, image_size=28, width=4))
+    meta_train(learner, bank, PROTOCOL, augment=augment, show_progress=False)
+    assert augment.calls == 2, "once for each step"
+
+
+def test_a_loss_may_rest_on_what_its_head_makes(bank):
+    class Probabilities(PrototypeHead):
+        def forward(self, episodes):
+            scores = super().forward(episodes).sigmoid()
+            self.last = scores.detach()
+            return scores
+
+    class Reads(nn.Module):
+        def __init__(self, head):
+            super().__init__()
+            self.head = head
+
+        def forward(self, episodes, logits):
+            assert torch.equal(self.head.last, logits)
+            return binary_cross_entropy(logits, one_hot(episodes.query_labels, 5).float())
+
+    head = Probabilities()
+    meta_train(MetricLearner(Net(), head, Reads(head)), bank, PROTOCOL, show_progress=False)
+
+
+def test_what_a_head_does_wrong_is_not_said_of_the_loss(bank):
+    class Fails(PrototypeHead):
+        def forward(self, episodes):
+            raise RuntimeError("no")
+
+    with pytest.raises(FewshotError, match="head: Fails fails on two tasks"):
+        check_own_parts(MetricLearner(Net(), Fails(), Says(cross_entropy)), bank, PROTOCOL)
+
+
+@pytest.mark.parametrize(
+    "device", [pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
+)
+def test_parts_are_tried_out_where_the_learner_is(bank, device):
+    learner = learner_of(Remembers()).to(device)
+    check_own_parts(
+        learner, bank, PROTOCOL, lambda images, g: images + torch.rand(images.shape, generator=g, device=images.device)
+    )
 
 
 def test_features_need_no_backbone(bank):

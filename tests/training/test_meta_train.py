@@ -310,6 +310,11 @@ def test_other_banks_must_have_the_images_form_before_anything_is_trained(bank, 
         (lambda loss: loss, "Mine.training_loss returns a Tensor; expected TrainingLoss"),
         (lambda loss: (loss[None], {}, 0.5), r"returns a total of type Tensor\[1\] and parts of type dict"),
         (lambda loss: (loss, None, 0.5), r"returns a total of type Tensor\[\] and parts of type NoneType"),
+        (
+            lambda loss: (loss, {"each": torch.ones(5)}, 0.5),
+            r"training_loss returns each of shape \[5\]; expected a number",
+        ),
+        (lambda loss: (loss.detach(), {}, 0.5), "training_loss returns a total without a gradient"),
     ],
 )
 def test_a_learner_of_ones_own_that_returns_something_else_is_one_line(bank, made, words):
@@ -325,7 +330,8 @@ def test_a_learner_of_ones_own_that_returns_something_else_is_one_line(bank, mad
 def test_parts_and_accuracy_of_a_learner_of_ones_own_may_be_plain_numbers(bank):
     class Mine(MetricLearner):
         def training_loss(self, episodes):
-            return super().training_loss(episodes).total, {"share": 0.25}, 0.5
+            total = super().training_loss(episodes).total
+            return total, {"share": 0.25, "accuracy": total}, 0.5
 
     learner = Mine(Conv4(channels=1, image_size=28, width=4), PrototypeHead(), CrossEntropy())
     result = meta_train(learner, bank, Protocol(5, 1, 3, episodes=2), show_progress=False)
