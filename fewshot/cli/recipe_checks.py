@@ -67,7 +67,8 @@ def check_used(config: DictConfig, overrides: Iterable[str]) -> None:
     except ImportError:
         # Making the learner will say so.
         return
-    for name in sorted(unused):
+    if unused:
+        name = min(unused)
         raise FewshotError(
             f"{name}={describe(config[name])}: {target.rpartition('.')[2]} takes no {name}; leave it out, or choose another learner="
         )

@@ -70,17 +70,7 @@ class Bank:
         if int(self.labels[-1]) + 1 != len(self.class_names):
             raise FewshotError(f"{where}: {len(self.class_names)} class names for {int(self.labels[-1]) + 1} classes")
         if self.class_attributes is not None:
-            check_kind("class_attributes", self.class_attributes, Tensor, "a tensor [classes, a]")
-        if self.class_attributes is not None and (
-            self.class_attributes.ndim != 2 or not self.class_attributes.isfinite().all()
-        ):
-            raise FewshotError(
-                f"{where}: attributes of shape {tuple(self.class_attributes.shape)}, or not all numbers; expected finite ones [classes, a]"
-            )
-        if self.class_attributes is not None and len(self.class_attributes) != len(self.class_names):
-            raise FewshotError(
-                f"{where}: {len(self.class_attributes)} rows of attributes for {len(self.class_names)} classes"
-            )
+            self._check_attributes(where)
         if self.is_images:
             channels = self.items.shape[1]
             for part in ("mean", "std"):
@@ -90,6 +80,16 @@ class Bank:
                 if len(value) != channels:
                     raise FewshotError(f"{where}: {part} has {len(value)} values for {channels} channels")
                 object.__setattr__(self, part, value)
+
+    def _check_attributes(self, where: str) -> None:
+        known = self.class_attributes
+        check_kind("class_attributes", known, Tensor, "a tensor [classes, a]")
+        if known.ndim != 2 or not known.isfinite().all():
+            raise FewshotError(
+                f"{where}: attributes of shape {tuple(known.shape)}, or not all numbers; expected finite ones [classes, a]"
+            )
+        if len(known) != len(self.class_names):
+            raise FewshotError(f"{where}: {len(known)} rows of attributes for {len(self.class_names)} classes")
 
     @classmethod
     def of(cls, items, labels, **about) -> "Bank":

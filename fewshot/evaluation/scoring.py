@@ -167,8 +167,12 @@ def side_information(learner: Learner, bank: Bank) -> str:
 
 def _check_features(bank: Bank, drawn: EpisodeIndices) -> None:
     """Raise a FewshotError if features of any episode are infinite or no numbers, of which every prediction would be wrong."""
-    used = _used(drawn).to(bank.device)
-    bad = used[~torch.linalg.vector_norm(bank.items, ord=torch.inf, dim=1)[used].isfinite()]
+    bad = (~torch.linalg.vector_norm(bank.items, ord=torch.inf, dim=1).isfinite()).nonzero().flatten().cpu()
+    if not len(bad):
+        # As nearly always: what the episodes use takes longer to gather.
+        return
+    used = _used(drawn)
+    bad = bad[torch.isin(bad, used)]
     if len(bad):
         first = int(bad[0])
         raise FewshotError(

@@ -28,7 +28,7 @@ _LARGEST = 16.0
 def is_own(part: object) -> bool:
     """Whether a module, or any in it, or a function is a user's own."""
     parts = part.modules() if isinstance(part, nn.Module) else (part,)
-    return any(_module(p).partition(".")[0] not in _LIBRARIES for p in parts)
+    return any(map(_from_outside, parts))
 
 
 def check_own_parts(
@@ -127,13 +127,18 @@ def _copied(part):
 def _name(part: nn.Module | Callable) -> str:
     """Of the innermost class or function that is the user's own."""
     parts = [p for p in part.modules() if not isinstance(p, nn.Sequential)] if isinstance(part, nn.Module) else [part]
-    own = next((p for p in parts if _module(p).partition(".")[0] not in _LIBRARIES), part)
-    while isinstance(own, functools.partial):
-        own = own.func
+    own = _unwrapped(next(filter(_from_outside, parts), part))
     return getattr(own, "__name__", type(own).__name__)
 
 
-def _module(part: object) -> str:
+def _from_outside(part: object) -> bool:
+    part = _unwrapped(part)
+    module = getattr(part, "__module__", None) or type(part).__module__
+    return module.partition(".")[0] not in _LIBRARIES
+
+
+def _unwrapped(part: object) -> object:
+    """What a partial application calls in the end."""
     while isinstance(part, functools.partial):
         part = part.func
-    return getattr(part, "__module__", None) or type(part).__module__
+    return part
