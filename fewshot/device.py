@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Iterator
 from functools import cache
+from itertools import chain
 
 import torch
 
@@ -45,6 +46,12 @@ def draws_kept() -> Iterator[None]:
 def widest_float(device: torch.device | str) -> torch.dtype:
     """What sums are kept in: 64 bits, where the device has them; Apple's GPUs have not."""
     return torch.float32 if torch.device(device).type == "mps" else torch.float64
+
+
+def device_of(module: torch.nn.Module, otherwise: torch.device) -> torch.device:
+    """Where a module's weights and buffers are; `otherwise` for one that has none."""
+    tensor = next(chain(module.parameters(), module.buffers()), None)
+    return otherwise if tensor is None else tensor.device
 
 
 def processes() -> int:

@@ -5,6 +5,7 @@ import torch
 from fewshot.augment.pixels import gather_images
 from fewshot.backbones.folding import fold_batchnorm
 from fewshot.data.bank import Bank
+from fewshot.device import device_of
 from fewshot.errors import FewshotError
 from fewshot.learners.feature_learner import takes_features_as_they_are
 from fewshot.learners.learner import Learner, check_image_format
@@ -34,10 +35,10 @@ def embed_bank(
     needed: torch.Tensor | None = None,
     shared: bool = False,
 ) -> Bank:
-    """A bank of the features that `learner.embed` makes of each item of `bank`, on the same device.
+    """A bank of the features that `learner.embed` makes of each item of `bank`, on the learner's device.
 
     Args:
-        learner: on the device of `bank`; it is left as it was.
+        learner: on any device, to which the images go; it is left as it was.
         bank: images.
         images_per_batch: how many go through at a time; by default what is fast on the device.
         needed: int64 indices of the items to embed; the others get NaN. By default all.
@@ -47,6 +48,7 @@ def embed_bank(
         FewshotError: the images are not of the form that the learner was trained on, or that its backbone was made for.
     """
     check_image_format(learner.image_format, bank)
+    bank = bank.to(device_of(learner, bank.device))
     on_cpu = bank.device.type == "cpu"
     if images_per_batch is None:
         height, width = bank.items.shape[2:]

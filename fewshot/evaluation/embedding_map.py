@@ -112,8 +112,7 @@ def _features(learner: Learner | None, bank: Bank, items: Tensor) -> Tensor:
         raise FewshotError(
             f"the features of {type(learner).__name__} depend on the task; draw those of a learner that scores frozen features"
         )
-    parameter, mode = next(iter(learner.parameters()), None), learner.training
-    bank = bank.to(bank.device if parameter is None else parameter.device)
+    mode = learner.training
     learner.eval()
     try:
         return embed_bank(learner, bank, needed=items).items.cpu()[items]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fewshot.data.bank import Bank
+from fewshot.device import device_of
 from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.sampler import EpisodeSampler
 from fewshot.errors import FewshotError
@@ -87,8 +88,7 @@ def query_probabilities(learner: Learner, bank: Bank, protocol: Protocol, episod
         protocol: what the episode is.
         episode: its number.
     """
-    parameter, mode = next(iter(learner.parameters()), None), learner.training
-    bank = bank.to(bank.device if parameter is None else parameter.device)
+    mode, bank = learner.training, bank.to(device_of(learner, bank.device))
     sampler, predict = EpisodeSampler(bank, protocol), learner.predict
     learner.eval()
     try:

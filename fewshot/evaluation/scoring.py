@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.functional import one_hot
 
 from fewshot.data.bank import Bank
-from fewshot.device import keep_freed_memory, widest_float
+from fewshot.device import device_of, keep_freed_memory, widest_float
 from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.sampler import EpisodeIndices, EpisodeSampler
@@ -65,8 +65,7 @@ def evaluate(
     _check_banks(learner, bank, embedded)
     keep_freed_memory()
     drawn = EpisodeSampler(bank, protocol).indices(0, protocol.episodes)
-    parameter = next(iter(learner.parameters()), None)
-    bank = bank.to(bank.device if parameter is None else parameter.device)
+    bank = bank.to(device_of(learner, bank.device))
     started = time.perf_counter()
     mode = learner.training
     learner.eval()

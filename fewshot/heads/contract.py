@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from fewshot.device import draws_kept
+from fewshot.device import device_of, draws_kept
 from fewshot.episodes.episodes import Episodes
 from fewshot.errors import FewshotError, tried
 from fewshot.heads.feature_transform import bare
@@ -43,7 +43,7 @@ def check_head(
     try:
         # Of a run that goes on afterwards, the random numbers stay those that they were.
         with draws_kept(), tried(f"head: {name}", _TASKS):
-            device = next((part.device for part in (*head.parameters(), *head.buffers())), torch.device("cpu"))
+            device = device_of(head, torch.device("cpu"))
             _check(head, name, random_tasks(feature_size, way, shot, query, attribute_size).to(device))
     finally:
         head.train(trains)
