@@ -1,6 +1,7 @@
 """Device, precision and processes, by Lightning Fabric."""
 
 import logging
+import os
 import warnings
 from dataclasses import dataclass
 
@@ -61,6 +62,9 @@ def set_up(trainer: Trainer) -> None:
     given = given_threads()
     if trainer.threads or given or trainer.devices > 1:
         torch.set_num_threads(trainer.threads or max(1, (given or cpu_cores()) // trainer.devices))
+    if trainer.deterministic:
+        # cuBLAS adds in a fixed order in a workspace of its own, and asks for this before it is first used.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(trainer.deterministic)
 
 

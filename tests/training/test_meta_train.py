@@ -21,7 +21,7 @@ from fewshot.heads.prototype import PrototypeHead
 from fewshot.learners.metric_learner import MetricLearner
 from fewshot.losses.cross_entropy import CrossEntropy
 from fewshot.training.checkpoint import load_weights
-from fewshot.training.fabric import Trainer
+from fewshot.training.fabric import Trainer, set_up
 from fewshot.training.meta_train import meta_train
 from fewshot.training.settings import TrainingSettings
 from fewshot.training.training_run import BEST, CHECKPOINT, LAST
@@ -196,6 +196,18 @@ def test_a_trainer_that_cannot_be_is_refused(bank, trainer, word):
 def test_a_missing_gpu_is_one_line(bank):
     with pytest.raises(FewshotError, match="no such device is here"):
         train(bank, trainer=Trainer(accelerator="cuda"))
+
+
+def test_what_cublas_asks_for_before_it_repeats_itself_is_set_unless_the_user_did(monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    try:
+        set_up(Trainer(deterministic=True))
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
+        del os.environ["CUBLAS_WORKSPACE_CONFIG"]
+        set_up(Trainer(deterministic=True))
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def test_a_run_that_stopped_half_way_goes_on_as_if_it_had_not(bank, tmp_path):
