@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import chain
 
+import numpy as np
 import torch
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
@@ -48,10 +49,26 @@ def widest_float(device: torch.device | str) -> torch.dtype:
     return torch.float32 if torch.device(device).type == "mps" else torch.float64
 
 
+def wide(numbers: torch.Tensor) -> torch.Tensor:
+    """Numbers in `widest_float` of their device."""
+    return numbers.to(widest_float(numbers.device))
+
+
 def device_of(module: torch.nn.Module, otherwise: torch.device) -> torch.device:
     """Where a module's weights and buffers are; `otherwise` for one that has none."""
     tensor = next(chain(module.parameters(), module.buffers()), None)
     return otherwise if tensor is None else tensor.device
+
+
+def has_room(device: torch.device, size: int) -> bool:
+    """Whether so many bytes fit into half of a GPU's free memory, the other half being for work with them; True for other devices."""
+    return device.type != "cuda" or size <= torch.cuda.mem_get_info(device)[0] / 2
+
+
+def sent(numbers: np.ndarray, device: torch.device) -> torch.Tensor:
+    """An array on a device, without waiting for what a GPU is doing; on a CPU the array itself, as a tensor."""
+    tensor = torch.from_numpy(numbers)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def processes() -> int:

@@ -1,6 +1,7 @@
 """From stored uint8 pixels to the floats that a network sees."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import takewhile
 
 import torch
@@ -44,8 +45,8 @@ def gather_images(
     shape = (len(index), *items.shape[1:])
     if out is None:
         out = torch.empty(shape, dtype=torch.float32, device=items.device, memory_format=layout)
-    scale = torch.tensor([1 / (255 * s) for s in std], device=items.device).view(-1, 1, 1)
-    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=items.device).view(-1, 1, 1)
+    scale = _of_channels(tuple(1 / (255 * s) for s in std), items.device)
+    shift = _of_channels(tuple(-m / s for m, s in zip(mean, std, strict=True)), items.device)
     for rows in chunks(len(index), items[0].numel(), items.device):
         picked, part = items.index_select(0, index[rows]), out[rows]
         if part.is_contiguous():
@@ -54,6 +55,14 @@ def gather_images(
             # Floats are put into another layout three times as fast as bytes.
             part.copy_(picked.float().mul_(scale).add_(shift))
     return out
+
+
+# A GPU is interrupted for each transfer, and these are the same at each step.
+@lru_cache(maxsize=64)
+def _of_channels(numbers: tuple[float, ...], device: torch.device) -> Tensor:
+    """A number for each channel, `[c, 1, 1]`, on a device; nobody may write into it."""
+    with torch.inference_mode(False):
+        return torch.tensor(numbers, device=device).view(-1, 1, 1)
 
 
 def training_images(
@@ -75,7 +84,7 @@ def training_images(
     if augment is None:
         return gather_images(items, index, mean, std, channels_last=channels_last)
     generator = torch.Generator(items.device).manual_seed(seed)
-    mean, std = (torch.tensor(part, device=items.device).view(-1, 1, 1) for part in (mean, std))
+    mean, std = (_of_channels(tuple(part), items.device) for part in (mean, std))
     if not hasattr(augment, "changes"):
         images = augment(items.index_select(0, index).float().div_(255), generator)
         return ((images - mean) / std).contiguous(memory_format=layout_of(channels_last))

@@ -7,6 +7,11 @@ from collections.abc import Iterator
 
 from fewshot.errors import FewshotError
 
+FULL = (
+    "the GPU's memory is full; other programs on it need some, and less is needed with a smaller training.tasks_per_step or training.batch_size, "
+    "trainer.precision=bf16, learner.tasks=loop for MAML and its kin, or trainer.accelerator=cpu"
+)
+
 
 @contextlib.contextmanager
 def one_line_errors(program: str, interrupted: str = "interrupted") -> Iterator[None]:
@@ -27,6 +32,12 @@ def one_line_errors(program: str, interrupted: str = "interrupted") -> Iterator[
         if os.environ.get("FEWSHOT_TRACEBACK"):
             raise
         print(f"{program}: error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+    except RuntimeError as error:
+        # torch is not imported for this: where it was not, its memory cannot be full.
+        if type(error).__name__ != "OutOfMemoryError" or os.environ.get("FEWSHOT_TRACEBACK"):
+            raise
+        print(f"{program}: error: {FULL}", file=sys.stderr)
         raise SystemExit(2) from error
     except KeyboardInterrupt:
         print(f"{program}: {interrupted}", file=sys.stderr)

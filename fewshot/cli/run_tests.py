@@ -61,7 +61,7 @@ def run_tests(
     rows, embedded, base_features, shape = [], None, None, None
     trained_head = getattr(learner, "head", None)
     for test in planned:
-        bank = test.bank.to(fabric.device)
+        bank = test.bank.near(fabric.device)
         again = embedded is not None and embedded[0] is test.bank
         reused = len(planned) > 1 or diagnoses
         if reused and not again and learner.scores_frozen_features and bank.is_images:
@@ -72,7 +72,7 @@ def run_tests(
             learner.use_head(trained_head if test.head is None else test.head)
         if learner.needs_base_classes:
             if base_features is None:
-                base_features = embed_bank(learner, base.to(fabric.device), shared=shared)
+                base_features = embed_bank(learner, base.near(fabric.device), shared=shared)
             learner.set_base_classes(base_features)
         said = Predictions() if diagnoses else None
         found = evaluate(learner, bank, test.protocol, embedded=features, observe=said, shared=shared)

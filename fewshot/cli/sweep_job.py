@@ -14,6 +14,7 @@ from fewshot.cli.failed_row import reason_of
 from fewshot.cli.job_folder import LOG, begin, record_failure, write_job
 from fewshot.cli.run import run
 from fewshot.evaluation.accuracies import accuracy_text
+from fewshot.training.fabric import gpu_of_job
 
 
 def sweep_job(config: DictConfig, overrides: Iterable[str]) -> float | None:
@@ -33,6 +34,7 @@ def sweep_job(config: DictConfig, overrides: Iterable[str]) -> float | None:
     text, started = " ".join(overrides), time.perf_counter()
     print(f"job {number}: {text}", flush=True)
     try:
+        gpu_of_job.set(number)
         with _printed_to(folder / LOG):
             outcome = run(config, overrides)
     except Exception as error:

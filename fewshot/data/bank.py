@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fewshot import html_tables
+from fewshot.device import has_room
 from fewshot.errors import FewshotError, check_kind
 
 
@@ -197,14 +198,22 @@ class Bank:
             _known_fingerprint=self.fingerprint,
         )
 
+    def near(self, device: torch.device | str) -> "Bank":
+        """The same bank on `device`, or, where that has too little free memory for it, as it is: tasks are then moved one by one."""
+        device = torch.device(device)
+        return self.to(device) if has_room(device, self.items.nbytes) else self
+
     def with_features(self, features: Tensor) -> "Bank":
-        """A bank of the same classes whose items are `features` `[n, d]`.
+        """A bank of the same classes whose items are `features` `[n, d]`, on their device.
 
         Item i of the new bank is what a backbone made of item i of this one, so both give the same
         episodes for the same protocol.
         """
         source = self.made_of or self.fingerprint
-        return self.replacing(items=features, mean=(), std=(), made_of=source, _known_fingerprint=None)
+        parts = {"labels": self.labels.to(features.device), "mean": (), "std": ()}
+        if self.class_attributes is not None:
+            parts["class_attributes"] = self.class_attributes.to(features.device)
+        return self.replacing(items=features, made_of=source, _known_fingerprint=None, **parts)
 
     def without_attributes(self) -> "Bank":
         """The same bank with nothing said of its classes beside their names."""

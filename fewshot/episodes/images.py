@@ -7,6 +7,7 @@ import torch
 
 from fewshot.augment.pixels import Augment, training_images
 from fewshot.data.bank import Bank
+from fewshot.device import sent
 from fewshot.episodes.draw import order_of_epoch, stream_key
 from fewshot.episodes.episodes import Episodes
 from fewshot.errors import FewshotError
@@ -76,7 +77,7 @@ class ImageSampler:
     def episodes(self, start: int, count: int) -> Episodes:
         """Images `start` to `start + count` of training and their labels."""
         bank = self.bank
-        index = torch.from_numpy(self.indices(start, count)).to(bank.device)
+        index = sent(self.indices(start, count), bank.device)
         pixels = (bank.items, index, bank.mean, bank.std)
         # A seed of its own for each batch: what is drawn does not depend on what was drawn before. On a CPU torch looks at its
         # last 32 bits alone.

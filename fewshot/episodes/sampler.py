@@ -4,10 +4,10 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from fewshot.augment.pixels import Augment, training_images
 from fewshot.data.bank import Bank
+from fewshot.device import sent
 from fewshot.episodes.draw import (
     Blocks,
     dirichlet_counts,
@@ -134,21 +134,27 @@ class EpisodeSampler:
             drawn: by this sampler, or by another way of drawing tasks of the same protocol from the same bank.
             start: number of the first, for the numbers of an augmentation.
         """
-        device = self.bank.device
         b, s = drawn.support.shape
-        index = torch.from_numpy(np.concatenate([drawn.support.ravel(), drawn.query.ravel()])).to(device)
+        labels = np.broadcast_to(np.repeat(np.arange(self.protocol.way), self.protocol.shots), (b, s))
+        parts = (drawn.support, drawn.query, labels, drawn.query_labels, drawn.classes)
+        # All at once: a GPU is interrupted for each transfer.
+        numbers = sent(np.concatenate([part.ravel() for part in parts]), self.bank.device)
+        index = numbers[: drawn.support.size + drawn.query.size]
+        _, _, labels, query_labels, classes = (
+            there.view(part.shape)
+            for part, there in zip(parts, numbers.split([part.size for part in parts]), strict=True)
+        )
         if self.bank.is_images:
             pixels, seed = (self.bank.items, index, self.bank.mean, self.bank.std), (self._key + start) % 2**63
             items = training_images(*pixels, self.augment, seed, channels_last=self.channels_last)
         else:
             items = self.bank.items.index_select(0, index)
-        labels = np.repeat(np.arange(self.protocol.way), self.protocol.shots)
-        classes, known = torch.from_numpy(drawn.classes.copy()).to(device), self.bank.class_attributes
+        known = self.bank.class_attributes
         return Episodes(
             support=items[: b * s].unflatten(0, (b, s)),
-            support_labels=torch.from_numpy(np.broadcast_to(labels, (b, s)).copy()).to(device),
+            support_labels=labels,
             query=items[b * s :].unflatten(0, drawn.query.shape),
-            query_labels=torch.from_numpy(drawn.query_labels.copy()).to(device),
+            query_labels=query_labels,
             classes=classes,
             attributes=None if known is None else known[classes],
         )

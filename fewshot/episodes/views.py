@@ -7,6 +7,7 @@ import torch
 
 from fewshot.augment.pixels import Augment, training_images
 from fewshot.data.bank import Bank
+from fewshot.device import sent
 from fewshot.episodes.draw import Blocks, distinct, distinct_width, stream_key, words
 from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.protocol import Protocol
@@ -92,7 +93,7 @@ class ViewSampler:
     def episodes(self, start: int, count: int) -> Episodes:
         """Episodes `start..start+count` with their views, on the bank's device; the views of an image lie side by side."""
         bank, protocol = self.bank, self.protocol
-        chosen = torch.from_numpy(self.indices(start, count).copy()).to(bank.device)
+        chosen = sent(self.indices(start, count).copy(), bank.device)
         support, query = (chosen.repeat_interleave(views, 1) for views in (protocol.shot, protocol.query))
         if protocol.augment_support:
             items = self._images(torch.cat([support.flatten(), query.flatten()]), start, self.augment)

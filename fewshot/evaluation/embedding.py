@@ -11,8 +11,9 @@ from fewshot.learners.feature_learner import takes_features_as_they_are
 from fewshot.learners.learner import Learner, check_image_format
 from fewshot.shared_work import own_share, put_together
 
-# Activations of so many pixels stay in a core's cache between layers.
-_CPU_PIXELS = 16 * 84 * 84
+# Pixels at a time: on a CPU so few that activations stay in a core's cache between layers, elsewhere so few that those of a wide residual network
+# take some gigabytes and not tens.
+_PIXELS = {"cpu": 16 * 84 * 84, "others": 256 * 84 * 84}
 
 
 def _check_size(learner: Learner, bank: Bank, features: torch.Tensor) -> None:
@@ -25,6 +26,14 @@ def _check_size(learner: Learner, bank: Bank, features: torch.Tensor) -> None:
             f"{type(backbone).__name__} makes features {list(features.shape[1:])} of images {size} of {bank.name}/{bank.split}, and was made "
             f"for {says}; give it their channels and image_size"
         )
+
+
+def _images(bank: Bank, index: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Some images of a bank, normalised on another device than theirs if need be: bytes are a quarter of what floats are."""
+    items = bank.items
+    if device != bank.device:
+        items, index = items.index_select(0, index).to(device), torch.arange(len(index), device=device)
+    return gather_images(items, index, bank.mean, bank.std, channels_last=True)
 
 
 @torch.no_grad()
@@ -48,11 +57,10 @@ def embed_bank(
         FewshotError: the images are not of the form that the learner was trained on, or that its backbone was made for.
     """
     check_image_format(learner.image_format, bank)
-    bank = bank.to(device_of(learner, bank.device))
-    on_cpu = bank.device.type == "cpu"
+    device = device_of(learner, bank.device)
     if images_per_batch is None:
         height, width = bank.items.shape[2:]
-        images_per_batch = max(1, _CPU_PIXELS // (height * width)) if on_cpu else 1024
+        images_per_batch = max(1, _PIXELS["cpu" if device.type == "cpu" else "others"] // (height * width))
     # Channels-last keeps the values of a pixel together, as the folded convolutions read them.
     embed = fold_batchnorm(learner).to(memory_format=torch.channels_last).embed
     needed = torch.arange(len(bank)) if needed is None else needed
@@ -60,14 +68,14 @@ def embed_bank(
     batches, features = needed.split(images_per_batch), None
     # A process without a batch of its own needs one all the same, to know how many numbers a feature has.
     for number, index in (own_share(batches) if shared else enumerate(batches)) or [(None, batches[0])]:
-        part = embed(gather_images(bank.items, index, bank.mean, bank.std, channels_last=True))
+        part = embed(_images(bank, index, device))
         if features is None:
             _check_size(learner, bank, part)
             features = part.new_zeros((len(bank), part.shape[1]))
         if number is not None:
-            features[index] = part
+            features[index.to(device)] = part
     features = put_together(features) if shared else features
-    left_out = torch.ones(len(bank), dtype=torch.bool, device=bank.device)
-    left_out[needed] = False
+    left_out = torch.ones(len(bank), dtype=torch.bool, device=device)
+    left_out[needed.to(device)] = False
     features[left_out] = torch.nan
     return bank.with_features(features)

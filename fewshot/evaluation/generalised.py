@@ -119,5 +119,5 @@ def _curve(
         ]
     finally:
         learner.train(mode)
-    scores = torch.cat(parts).double().cpu().numpy()
+    scores = torch.cat(parts).cpu().double().numpy()
     return seen_unseen_curve(scores, labels.cpu().numpy(), np.arange(classes) < seen_classes)

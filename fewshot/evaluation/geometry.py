@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from fewshot.device import wide
 from fewshot.distances.euclidean import squared_euclidean
 from fewshot.errors import FewshotError
 from fewshot.losses.icnn import icnn_score
@@ -43,7 +44,7 @@ def geometry(features: Tensor, labels: Tensor, seed: int = 0) -> dict[str, float
     Roy and Vetterli 2007 (effective rank).
     """
     known = features.isfinite().all(1)
-    features, labels = features[known].double(), labels[known]
+    features, labels = wide(features[known]), labels[known]
     if len(labels) > _MOST_POINTS:
         drawn = np.random.Generator(np.random.Philox(key=seed)).choice(len(labels), _MOST_POINTS, replace=False)
         index = torch.from_numpy(np.sort(drawn)).to(labels.device)

@@ -88,7 +88,7 @@ def query_probabilities(learner: Learner, bank: Bank, protocol: Protocol, episod
         protocol: what the episode is.
         episode: its number.
     """
-    mode, bank = learner.training, bank.to(device_of(learner, bank.device))
+    mode, device = learner.training, device_of(learner, bank.device)
     sampler, predict = EpisodeSampler(bank, protocol), learner.predict
     learner.eval()
     try:
@@ -98,7 +98,7 @@ def query_probabilities(learner: Learner, bank: Bank, protocol: Protocol, episod
             needed = torch.from_numpy(np.concatenate([drawn.support[0], drawn.query[0]]))
             features = embed_bank(learner, bank, needed=needed)
             sampler, predict = EpisodeSampler(features, protocol), learner.predict_features
-        return predict(sampler.episodes(episode, 1))[0].float().softmax(-1)
+        return predict(sampler.episodes(episode, 1).to(device))[0].float().softmax(-1)
     finally:
         learner.train(mode)
 

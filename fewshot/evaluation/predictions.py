@@ -22,7 +22,7 @@ class Predictions:
 
     def add(self, episodes: Episodes, logits: Tensor) -> None:
         """Keep what was said of the queries of a batch of tasks."""
-        self._log_probabilities.append(logits.double().log_softmax(-1).cpu())
+        self._log_probabilities.append(logits.cpu().double().log_softmax(-1))
         self._labels.append(episodes.query_labels.cpu())
         self._classes.append(episodes.classes.cpu())
 

@@ -24,7 +24,7 @@ from fewshot.learners.learner import Learner, check_image_format, check_tasks
 from fewshot.shared_work import own_share, put_together
 
 # Features of tasks that are scored together: on a CPU so few that they stay in its caches.
-_BATCH_NUMBERS = {"cpu": 2**21, "others": 2**23}
+_BATCH_NUMBERS = {"cpu": 2**21, "others": 2**25}
 
 
 def evaluate(
@@ -43,10 +43,10 @@ def evaluate(
     the mode it was in. A learner that scores frozen features has each image embedded once.
 
     Args:
-        learner: on any device; `bank` is moved to it. A head by itself scores a bank of features, on the device of those.
+        learner: on any device; `bank`, or where it does not fit what is needed of it, is moved to it. A head by itself scores a bank of features, on the device of those.
         bank: classes that the learner was not trained on.
         protocol: what an episode is, and how many.
-        tasks_per_batch: tasks scored at a time; by default what fits 8 MB on a CPU, 32 MB elsewhere.
+        tasks_per_batch: tasks scored at a time; by default what fits 8 MB on a CPU, 128 MB elsewhere.
         embedded: `embed_bank(learner, bank)`, for those who score the same features several times.
         observe: gathers what is said of each query, for diagnostics.
         shared: whether all processes call this together and share the tasks; each gets the whole. Not with `observe`.
@@ -65,7 +65,8 @@ def evaluate(
     _check_banks(learner, bank, embedded)
     keep_freed_memory()
     drawn = EpisodeSampler(bank, protocol).indices(0, protocol.episodes)
-    bank = bank.to(device_of(learner, bank.device))
+    device = device_of(learner, bank.device)
+    bank = bank.near(device)
     started = time.perf_counter()
     mode = learner.training
     learner.eval()
@@ -79,7 +80,7 @@ def evaluate(
         source = source if learner.reads_attributes else source.without_attributes()
         sampler = EpisodeSampler(source, protocol, channels_last=True)
         if not learner.transductive:
-            first = sampler.episodes(0, min(2, protocol.episodes))
+            first = sampler.episodes(0, min(2, protocol.episodes)).to(device)
             _check_inductive(learner, _predict(learner, source), first)
         accuracies, macro_accuracies = score(learner, sampler, drawn, tasks_per_batch, observe, shared)
     finally:
@@ -96,7 +97,7 @@ def evaluate(
         transductive=learner.transductive,
         side_information=side_information(learner, bank),
         seconds=time.perf_counter() - started,
-        device=bank.device,
+        device=device,
     )
 
 
@@ -135,22 +136,23 @@ def score(
     """Accuracies and macro accuracies of given tasks, float64 `[2, tasks]`, 0 to 1.
 
     Args:
-        learner: in eval mode, on the device of the sampler's bank.
+        learner: in eval mode, on any device.
         sampler: of the bank: images, or features that the learner made of them.
         drawn: the tasks.
-        tasks_per_batch: by default what fits 8 MB on a CPU, 32 MB elsewhere.
+        tasks_per_batch: by default what fits 8 MB on a CPU, 128 MB elsewhere.
         observe: gathers what is said of each query.
         shared: whether all processes call this together and share the batches of tasks.
     """
     protocol, bank = sampler.protocol, sampler.bank
+    device = device_of(learner, bank.device)
     if tasks_per_batch is None:
         numbers = (protocol.support_size + protocol.query_size) * bank.items[0].numel()
-        most = _BATCH_NUMBERS["cpu" if bank.device.type == "cpu" else "others"]
-        tasks_per_batch = max(1, min(256, most // numbers))
+        most = _BATCH_NUMBERS["cpu" if device.type == "cpu" else "others"]
+        tasks_per_batch = max(1, min(256 if device.type == "cpu" else 1024, most // numbers))
     starts = range(0, len(drawn.classes), tasks_per_batch)
-    found = torch.zeros(2, len(drawn.classes), dtype=widest_float(bank.device), device=bank.device)
+    found = torch.zeros(2, len(drawn.classes), dtype=widest_float(device), device=device)
     for _, start in own_share(starts) if shared else enumerate(starts):
-        episodes = sampler.gather(drawn[start : start + tasks_per_batch], start)
+        episodes = sampler.gather(drawn[start : start + tasks_per_batch], start).to(device)
         found[:, start : start + tasks_per_batch] = _accuracies(_predict(learner, bank), episodes, observe)
     return (put_together(found) if shared else found).cpu().double().numpy()
 

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from fewshot.device import wide
 from fewshot.distances.cosine import cosine_similarity
 from fewshot.episodes.episodes import Episodes
 from fewshot.heads.attribute_scaling import scaled_attributes
@@ -54,7 +55,7 @@ class AttributeRegressionHead(FittedToBase):
         self, features: Float[Tensor, "n d"], labels: Int64[Tensor, " n"], attributes: Float[Tensor, "s a"]
     ) -> None:
         """The regression of all images of the base classes."""
-        x, known = features.double(), scaled_attributes(attributes, self.scaling).double()
+        x, known = wide(features), wide(scaled_attributes(attributes, self.scaling))
         targets = known[labels]
         # With both centred the bias drops out of the system.
         x_mean, target_mean = x.mean(0), targets.mean(0)

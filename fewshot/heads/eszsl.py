@@ -7,6 +7,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from fewshot.device import wide
 from fewshot.episodes.episodes import Episodes
 from fewshot.heads.attribute_scaling import scaled_attributes
 from fewshot.heads.fitted_to_base import FittedToBase
@@ -56,8 +57,8 @@ class ESZSLHead(FittedToBase):
         self, features: Float[Tensor, "n d"], labels: Int64[Tensor, " n"], attributes: Float[Tensor, "s a"]
     ) -> None:
         """W of all images of the base classes and of their attributes."""
-        x, a = features.double(), scaled_attributes(attributes, self.scaling).double()
-        y = one_hot(labels, len(a)).double()
+        x, a = wide(features), wide(scaled_attributes(attributes, self.scaling))
+        y = one_hot(labels, len(a)).to(x.dtype)
         if self.signed:
             y = 2 * y - 1
         of_features, of_attributes = (m.T @ m + p * _eye(m) for m, p in zip((x, a), self.penalties, strict=True))

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from fewshot.device import wide
 from fewshot.errors import FewshotError
 
 _REACH, _HALVINGS = 300.0, 70
@@ -28,7 +29,7 @@ def transport_weights(
     Source: Gurbuz et al., Generalized Sum Pooling for Metric Learning, 2023, equations 3 and 4; the fixed point of the
     iteration there is this number.
     """
-    fixed = nearness.detach().double()
+    fixed = wide(nearness.detach())
     low = fixed.new_full((len(fixed), 1), -_REACH) - fixed.amax(1, keepdim=True)
     high = fixed.new_full((len(fixed), 1), _REACH) - fixed.amin(1, keepdim=True)
     for _ in range(_HALVINGS):

@@ -100,8 +100,8 @@ def meta_train(
     for other in (validation_bank, base_bank):
         if other is not None:
             check_image_format(images, other, "ImageFormat.of(bank)")
-    bank = bank.to(fabric.device)
-    base = bank if base_bank is None else base_bank.to(fabric.device)
+    bank = bank.near(fabric.device)
+    base = bank if base_bank is None else base_bank.near(fabric.device)
     if not learner.reads_attributes:
         bank, base = bank.without_attributes(), base.without_attributes()
     if learner.trains_on_images:
@@ -112,7 +112,7 @@ def meta_train(
         sampler = source(bank, protocol, augment, channels_last=trainer.channels_last)
     validation = None
     if validation_bank is not None and settings.validate_every > 0:
-        validation_bank = validation_bank.to(fabric.device)
+        validation_bank = validation_bank.near(fabric.device)
         if validation_protocol is None:
             shown = Protocol() if learner.trains_on_images else protocol
             validation_protocol = Protocol(shown.way, shown.shot, shown.query, episodes=500)

@@ -140,7 +140,7 @@ class TrainingRun:
         # Whatever a learner draws (dropout, mixing) is a function of the episode, so there is no state to save.
         torch.manual_seed(_mixed_seed(protocol.seed, self.done, fabric.global_rank))
         share = self.settings.tasks_per_step // fabric.world_size
-        episodes = self.sampler.episodes(self.done + fabric.global_rank * share, share)
+        episodes = self.sampler.episodes(self.done + fabric.global_rank * share, share).to(fabric.device)
         loss = as_training_loss(self.step_module(*episodes.tensors()), self.learner)
         self.optim.zero_grad()
         fabric.backward(loss.total)

@@ -47,6 +47,11 @@ WAYS = {
 }
 
 
+def here() -> torch.device:
+    """Of all sides: a GPU of NVIDIA, where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def bank_of(arguments: argparse.Namespace) -> Bank:
     """The training classes, or as many random images where the data set is not prepared."""
     try:
@@ -77,7 +82,7 @@ def serve_fewshot(bank: Bank, protocol: Protocol, steps: int, precision: str) ->
     channels, _, side = bank.items.shape[1:]
     learner = MetricLearner(Conv4(channels, image_size=side), PrototypeHead(), CrossEntropy())
     endless = Protocol(protocol.way, protocol.shot, protocol.query, episodes=10**7)
-    trainer = Trainer(precision=precision, threads=torch.get_num_threads())
+    trainer = Trainer(here().type, precision=precision, threads=torch.get_num_threads())
     meta_train(learner, bank, endless, schedule=schedule, trainer=trainer, show_progress=False)
 
 
@@ -156,46 +161,46 @@ def of_plain(bank: Bank, protocol: Protocol, steps: int) -> Callable[[], int]:
     return of_loop(net, protocol, steps, tasks, score)
 
 
-def of_learn2learn(bank: Bank, protocol: Protocol, steps: int) -> Callable[[], int]:
+def of_learn2learn(bank: Bank, protocol: Protocol, steps: int, device: torch.device) -> Callable[[], int]:
     """Its task set, the prototypes of its own example."""
     from learn2learn.nn import PrototypicalClassifier
 
     way, shot, query = protocol.way, protocol.shot, protocol.query
     sets = learn2learn_tasks(InMemory(bank), protocol)
-    net = usual_conv4(bank.items.shape[1]).to(bank.device)
+    net = usual_conv4(bank.items.shape[1]).to(device)
     prototypes = PrototypicalClassifier()
 
     def tasks() -> tuple[Tensor, Tensor]:
         images, _ = sets.sample()
-        images = images.unflatten(0, (way, shot + query)).to(bank.device)
+        images = images.unflatten(0, (way, shot + query)).to(device)
         return images[:, :shot].flatten(0, 1), images[:, shot:].flatten(0, 1)
 
     def score(support: Tensor, query: Tensor) -> Tensor:
         features = net(torch.cat([support, query]))
-        labels = torch.arange(way, device=bank.device).repeat_interleave(shot)
+        labels = torch.arange(way, device=device).repeat_interleave(shot)
         prototypes.fit_(features[: len(support)], labels)
         return prototypes(features[len(support) :])
 
     return of_loop(net, protocol, steps, tasks, score)
 
 
-def of_easyfsl(bank: Bank, protocol: Protocol, steps: int) -> Callable[[], int]:
+def of_easyfsl(bank: Bank, protocol: Protocol, steps: int, device: torch.device) -> Callable[[], int]:
     """Its sampler, collation and Prototypical Networks."""
     from easyfsl.methods import PrototypicalNetworks
 
     data = InMemory(bank)
     sampler = easyfsl_sampler(data, protocol)
     loader = iter(DataLoader(data, batch_sampler=sampler, collate_fn=sampler.episodic_collate_fn))
-    model = PrototypicalNetworks(usual_conv4(bank.items.shape[1])).to(bank.device)
+    model = PrototypicalNetworks(usual_conv4(bank.items.shape[1])).to(device)
     labels = None
 
     def tasks() -> tuple[Tensor, Tensor]:
         nonlocal labels
         support, labels, images, _, _ = next(loader)
-        return support.to(bank.device), images.to(bank.device)
+        return support.to(device), images.to(device)
 
     def score(support: Tensor, query: Tensor) -> Tensor:
-        model.process_support_set(support, labels.to(bank.device))
+        model.process_support_set(support, labels.to(device))
         return model(query)
 
     return of_loop(model, protocol, steps, tasks, score)
@@ -207,15 +212,21 @@ def serve_side(way: dict, arguments: argparse.Namespace) -> None:
     torch.manual_seed(0)
     torch.set_num_threads(arguments.threads)
     bank, protocol = bank_of(arguments), Protocol(arguments.way, arguments.shot, arguments.query)
-    bank = bank.to("cuda" if torch.cuda.is_available() else "cpu")
-    given = (bank, protocol, arguments.steps)
+    device = here()
+    # 32 bits are 32 bits on all sides, as fewshot has it.
+    torch.backends.cudnn.allow_tf32 = False
+    # The peers' users have their images in the CPU's memory, and send each task once.
+    if way["side"] in ("learn2learn", "easyfsl"):
+        make = {"learn2learn": of_learn2learn, "easyfsl": of_easyfsl}[way["side"]]
+        serve(make(bank, protocol, arguments.steps, device))
+        return
+    given = (bank.to(device), protocol, arguments.steps)
     if way["side"] == "fewshot":
         serve_fewshot(*given, way.get("precision", "32"))
     elif way["side"] == "bare":
         serve(of_bare_backbone(*given, way.get("precision", "32")))
     else:
-        make = {"plain": of_plain, "learn2learn": of_learn2learn, "easyfsl": of_easyfsl}[way["side"]]
-        serve(make(*given))
+        serve(of_plain(*given))
 
 
 def main() -> None:
@@ -236,7 +247,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     print(
         f"Prototypical Networks, Conv-4, {bank_of(arguments).name}, {arguments.way}-way {arguments.shot}-shot {arguments.query}-query, "
-        f"{device_name(torch.device('cuda' if torch.cuda.is_available() else 'cpu'))}, torch {torch.__version__}, "
+        f"{device_name(here())}, torch {torch.__version__}, "
         f"{arguments.threads} threads, {arguments.rounds} interleaved rounds\n"
     )
     beside = {name: "fewshot" for name in WAYS if "bf16" not in name and name != "fewshot"}

@@ -45,6 +45,8 @@ COMMANDS = {
     "memory": ["memory.py"],
     "shared_cores": ["shared_cores.py"],
 }  # fmt: skip
+# Those that run on a GPU where there is one; the others are of the CPU.
+ON_GPU = ("protonet_step.py", "maml.py", "memory.py")
 # Of a benchmark: which row, beside which, and how many times as fast the latter shall be.
 GOALS = {
     ("draws", "easyfsl 1.5.0", "fewshot, 64 tasks at a time"): 15,
@@ -83,7 +85,7 @@ def ran(name: str) -> str:
     )
     if done.returncode:
         raise SystemExit(f"{name}: {(done.stderr.strip() or f'ended with {done.returncode}').splitlines()[-1]}")
-    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    gpu = f", {torch.cuda.get_device_name()}" if command[0] in ON_GPU and torch.cuda.is_available() else ""
     machine = f"{cpu_cores()} cores of {processor()}{gpu}, Python {platform.python_version()}"
     return f"`python scripts/bench/{' '.join(command)}`, {machine}:\n\n{done.stdout.strip()}"
 

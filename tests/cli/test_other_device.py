@@ -90,7 +90,7 @@ def outcomes(images, tmp_path_factory):
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("name", [*RUNS, "in Python"])
+@pytest.mark.parametrize("name", [*RUNS, "in Python", "banks too large"])
 def test_it_does_there_what_it_does_on_the_cpu(outcomes, name):
     on_cpu, elsewhere = outcomes[name]
     assert isinstance(on_cpu, list), on_cpu

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextvars import copy_context
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -20,6 +21,7 @@ from fewshot.heads.logistic import LogisticHead
 from fewshot.heads.prototype import PrototypeHead
 from fewshot.learners.metric_learner import MetricLearner
 from fewshot.losses.cross_entropy import CrossEntropy
+from fewshot.training import fabric
 from fewshot.training.checkpoint import load_weights
 from fewshot.training.fabric import Trainer, set_up
 from fewshot.training.meta_train import meta_train
@@ -184,6 +186,7 @@ def test_other_precision_and_layout_learn_the_same_thing(bank):
         (Trainer(precision="8"), "precision=8"),
         (Trainer(accelerator="tpu"), "accelerator=tpu"),
         (Trainer(accelerator="cpu", precision="16"), "needs a GPU"),
+        (Trainer(accelerator="cpu", precision="tf32"), "needs a GPU of NVIDIA"),
         (Trainer(devices=0), "devices=0"),
     ],
 )
@@ -196,6 +199,34 @@ def test_a_trainer_that_cannot_be_is_refused(bank, trainer, word):
 def test_a_missing_gpu_is_one_line(bank):
     with pytest.raises(FewshotError, match="no such device is here"):
         train(bank, trainer=Trainer(accelerator="cuda"))
+
+
+def test_32_bits_are_32_bits_unless_fewer_are_asked_for():
+    flags = torch.backends.cudnn, torch.backends.cuda.matmul
+    try:
+        set_up(Trainer(precision="tf32"))
+        assert [part.allow_tf32 for part in flags] == [True, True]
+    finally:
+        set_up(Trainer())
+    assert [part.allow_tf32 for part in flags] == [False, False]
+
+
+def test_jobs_of_a_sweep_take_turns_at_the_gpus(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(fabric, "Fabric", lambda **options: asked.append((options["accelerator"], options["devices"])))
+
+    def of_job(number):
+        fabric.gpu_of_job.set(number)
+        fabric.new_fabric(Trainer())
+
+    for number in range(3):
+        copy_context().run(of_job, number)
+    fabric.new_fabric(Trainer(devices=2))
+    assert asked == [("cuda", [0]), ("cuda", [1]), ("cuda", [0]), ("cuda", 2)]
+    with pytest.raises(FewshotError, match="devices=3, but 2 GPUs are here"):
+        fabric.new_fabric(Trainer(devices=3))
 
 
 def test_what_cublas_asks_for_before_it_repeats_itself_is_set_unless_the_user_did(monkeypatch):

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import normalize, one_hot
 
+from fewshot.device import wide
 from fewshot.distances.euclidean import squared_euclidean
 from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.prototypes import prototypes
@@ -36,9 +37,9 @@ def sinkhorn(
     Source: Cuturi, Sinkhorn Distances, 2013; with a penalty, Chizat et al., Scaling Algorithms for Unbalanced Optimal
     Transport Problems, 2018.
     """
-    # The least cost of each row is taken out: u takes it up, and no row vanishes. In double, so that no column does.
-    kernel = (-sharpness * (cost - cost.amin(-1, keepdim=True))).double().exp()
-    share, tiny = cost.shape[1] / cost.shape[2], torch.finfo(torch.float64).tiny
+    # The least cost of each row is taken out: u takes it up, and no row vanishes. In 64 bits, so that no column does.
+    kernel = wide(-sharpness * (cost - cost.amin(-1, keepdim=True))).exp()
+    share, tiny = cost.shape[1] / cost.shape[2], torch.finfo(kernel.dtype).tiny
     v = torch.ones_like(kernel[:, :1]) if start is None or balance == 0 else start.clone()
     # Those that are done are left out: what a task gets does not depend on the batch it is in.
     left, part, v_left = torch.arange(len(cost), device=cost.device), kernel, v.clone()

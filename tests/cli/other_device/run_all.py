@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from hydra import compose, initialize_config_dir
 
+import fewshot.data.bank as fewshot_bank
 from fewshot import (
     Protocol,
     PrototypeHead,
@@ -68,6 +69,15 @@ def in_python(device: str) -> list[float]:
     return [one.accuracy for one in found]
 
 
+def banks_too_large(device: str) -> list[float]:
+    """The same on a GPU whose memory is too small for the banks."""
+    whole, fewshot_bank.has_room = fewshot_bank.has_room, lambda device, size: False
+    try:
+        return in_python(device)
+    finally:
+        fewshot_bank.has_room = whole
+
+
 def outcome(made: Callable[[], list[float]]) -> list[float] | str:
     try:
         with contextlib.redirect_stdout(sys.stderr):
@@ -84,7 +94,9 @@ def main() -> None:
     torch.set_num_threads(1)
     pretend_gpu(Path(sys.argv[1]))
     outcomes = {name: on_both(partial(numbers_of, overrides)) for name, overrides in json.load(sys.stdin).items()}
-    json.dump(outcomes | {"in Python": on_both(in_python)}, sys.stdout)
+    for name, made in {"in Python": in_python, "banks too large": banks_too_large}.items():
+        outcomes[name] = on_both(made)
+    json.dump(outcomes, sys.stdout)
 
 
 if __name__ == "__main__":
