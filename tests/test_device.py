@@ -3,7 +3,7 @@ import platform
 import numpy as np
 import torch
 
-from fewshot.device import cpu_cores, device_name, has_room, keep_freed_memory, sent, wide, widest_float
+from fewshot.device import cpu_cores, device_name, has_room, in_32_bits, keep_freed_memory, sent, wide, widest_float
 
 
 def test_the_allocator_takes_the_advice_where_it_is_glibc():
@@ -27,7 +27,22 @@ def test_numbers_are_widened_and_sent():
 
 
 def test_half_of_a_gpus_free_memory_is_for_the_work(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 8000))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (700, 8000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 500)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 200)
     gpu = torch.device("cuda", 0)
     assert [has_room(gpu, size) for size in (500, 501)] == [True, False]
     assert has_room(torch.device("cpu"), 10**15)
+
+
+def test_convolutions_are_of_32_bits_inside_and_what_they_were_behind():
+    switches = torch.backends.cudnn
+    before = switches.allow_tf32
+    try:
+        for given in (True, False):
+            switches.allow_tf32 = given
+            with in_32_bits():
+                assert not switches.allow_tf32
+            assert switches.allow_tf32 == given
+    finally:
+        switches.allow_tf32 = before

@@ -62,7 +62,7 @@ def gather_images(
 def _of_channels(numbers: tuple[float, ...], device: torch.device) -> Tensor:
     """A number for each channel, `[c, 1, 1]`, on a device; nobody may write into it."""
     with torch.inference_mode(False):
-        return torch.tensor(numbers, device=device).view(-1, 1, 1)
+        return torch.tensor(numbers, dtype=torch.float32, device=device).view(-1, 1, 1)
 
 
 def training_images(

@@ -35,7 +35,9 @@ def one_line_errors(program: str, interrupted: str = "interrupted") -> Iterator[
         raise SystemExit(2) from error
     except RuntimeError as error:
         # torch is not imported for this: where it was not, its memory cannot be full.
-        if type(error).__name__ != "OutOfMemoryError" or os.environ.get("FEWSHOT_TRACEBACK"):
+        # One of several processes says its kind in the text.
+        full = "OutOfMemoryError" in f"{type(error).__name__} {error}" or "out of memory" in str(error)
+        if not full or os.environ.get("FEWSHOT_TRACEBACK"):
             raise
         print(f"{program}: error: {FULL}", file=sys.stderr)
         raise SystemExit(2) from error

@@ -34,8 +34,7 @@ def sweep_job(config: DictConfig, overrides: Iterable[str]) -> float | None:
     text, started = " ".join(overrides), time.perf_counter()
     print(f"job {number}: {text}", flush=True)
     try:
-        gpu_of_job.set(number)
-        with _printed_to(folder / LOG):
+        with _printed_to(folder / LOG), _on_its_gpu(number):
             outcome = run(config, overrides)
     except Exception as error:
         reason = reason_of(error)
@@ -57,6 +56,15 @@ def sweep_job(config: DictConfig, overrides: Iterable[str]) -> float | None:
     validated = "" if accuracy is None else f" (validation {accuracy:.2f}%)"
     print(f"job {number} {told['state']}, {told['seconds']:.0f} s: {tests or outcome.folder}{validated}", flush=True)
     return accuracy
+
+
+@contextlib.contextmanager
+def _on_its_gpu(number: int) -> Iterator[None]:
+    token = gpu_of_job.set(number)
+    try:
+        yield
+    finally:
+        gpu_of_job.reset(token)
 
 
 @contextlib.contextmanager

@@ -199,9 +199,12 @@ class Bank:
         )
 
     def near(self, device: torch.device | str) -> "Bank":
-        """The same bank on `device`, or, where that has too little free memory for it, as it is: tasks are then moved one by one."""
+        """The same bank on `device`, or, where that has too little free memory for it, as it is: tasks are then moved one by one.
+
+        The random numbers of augmentations are made where the bank is.
+        """
         device = torch.device(device)
-        return self.to(device) if has_room(device, self.items.nbytes) else self
+        return self if self.device == device or not has_room(device, self.items.nbytes) else self.to(device)
 
     def with_features(self, features: Tensor) -> "Bank":
         """A bank of the same classes whose items are `features` `[n, d]`, on their device.

@@ -5,7 +5,7 @@ import torch
 from fewshot.augment.pixels import gather_images
 from fewshot.backbones.folding import fold_batchnorm
 from fewshot.data.bank import Bank
-from fewshot.device import device_of
+from fewshot.device import device_of, in_32_bits
 from fewshot.errors import FewshotError
 from fewshot.learners.feature_learner import takes_features_as_they_are
 from fewshot.learners.learner import Learner, check_image_format
@@ -37,6 +37,7 @@ def _images(bank: Bank, index: torch.Tensor, device: torch.device) -> torch.Tens
 
 
 @torch.no_grad()
+@in_32_bits()
 def embed_bank(
     learner: Learner,
     bank: Bank,
@@ -49,7 +50,7 @@ def embed_bank(
     Args:
         learner: on any device, to which the images go; it is left as it was.
         bank: images.
-        images_per_batch: how many go through at a time; by default what is fast on the device.
+        images_per_batch: how many go through at a time; by default what is fast on the device, and fits.
         needed: int64 indices of the items to embed; the others get NaN. By default all.
         shared: whether all processes call this together and share the batches; each gets all features.
 

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.functional import one_hot
 
 from fewshot.data.bank import Bank
-from fewshot.device import device_of, keep_freed_memory, widest_float
+from fewshot.device import device_of, in_32_bits, keep_freed_memory, widest_float
 from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.sampler import EpisodeIndices, EpisodeSampler
@@ -24,9 +24,10 @@ from fewshot.learners.learner import Learner, check_image_format, check_tasks
 from fewshot.shared_work import own_share, put_together
 
 # Features of tasks that are scored together: on a CPU so few that they stay in its caches.
-_BATCH_NUMBERS = {"cpu": 2**21, "others": 2**25}
+_BATCH_NUMBERS = {"cpu": 2**21, "others": 2**23}
 
 
+@in_32_bits()
 def evaluate(
     learner: nn.Module,
     bank: Bank,
@@ -40,13 +41,13 @@ def evaluate(
     """Score `learner` on the first `protocol.episodes` episodes of `protocol` on `bank`.
 
     The learner is in eval mode meanwhile (BatchNorm uses what it saw in training) and is left in
-    the mode it was in. A learner that scores frozen features has each image embedded once.
+    the mode it was in. Everything is computed in 32 bits. A learner that scores frozen features has each image embedded once.
 
     Args:
         learner: on any device; `bank`, or where it does not fit what is needed of it, is moved to it. A head by itself scores a bank of features, on the device of those.
         bank: classes that the learner was not trained on.
         protocol: what an episode is, and how many.
-        tasks_per_batch: tasks scored at a time; by default what fits 8 MB on a CPU, 128 MB elsewhere.
+        tasks_per_batch: tasks scored at a time; by default what fits 8 MB on a CPU, 32 MB elsewhere.
         embedded: `embed_bank(learner, bank)`, for those who score the same features several times.
         observe: gathers what is said of each query, for diagnostics.
         shared: whether all processes call this together and share the tasks; each gets the whole. Not with `observe`.
@@ -139,7 +140,7 @@ def score(
         learner: in eval mode, on any device.
         sampler: of the bank: images, or features that the learner made of them.
         drawn: the tasks.
-        tasks_per_batch: by default what fits 8 MB on a CPU, 128 MB elsewhere.
+        tasks_per_batch: by default what fits 8 MB on a CPU, 32 MB elsewhere.
         observe: gathers what is said of each query.
         shared: whether all processes call this together and share the batches of tasks.
     """
@@ -148,7 +149,7 @@ def score(
     if tasks_per_batch is None:
         numbers = (protocol.support_size + protocol.query_size) * bank.items[0].numel()
         most = _BATCH_NUMBERS["cpu" if device.type == "cpu" else "others"]
-        tasks_per_batch = max(1, min(256 if device.type == "cpu" else 1024, most // numbers))
+        tasks_per_batch = max(1, min(256, most // numbers))
     starts = range(0, len(drawn.classes), tasks_per_batch)
     found = torch.zeros(2, len(drawn.classes), dtype=widest_float(device), device=device)
     for _, start in own_share(starts) if shared else enumerate(starts):

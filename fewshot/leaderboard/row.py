@@ -43,7 +43,7 @@ class Row:
         seconds: of the meta-test, embedding included.
         episodes_per_second: of the meta-test, embedding included.
         device: what computed, by its model name.
-        precision: numbers that training computed in, `32`, `bf16` or `16`; tests compute in 32 bits.
+        precision: numbers that training computed in, `32`, `tf32`, `bf16` or `16`; tests compute in 32 bits.
         fewshot_version: of this package.
         torch_version: of torch.
         git_commit: of the checkout; empty outside one.

@@ -112,7 +112,7 @@ class Learner(nn.Module, ABC):
         raise NotImplementedError(f"{type(self).__name__} has no loss of features")
 
     def check_training(self, compiled: bool, precision: str) -> None:
-        """Raise a FewshotError if it cannot be trained with a compiled backbone, or in such a precision (`32`, `bf16`, `16`)."""
+        """Raise a FewshotError if it cannot be trained with a compiled backbone, or in such a precision (`32`, `tf32`, `bf16`, `16`)."""
 
     @property
     def needs_base_mean(self) -> bool:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fewshot.augment.pixels import Augment, gather_images
 from fewshot.data.bank import Bank
-from fewshot.device import device_of, draws_kept
+from fewshot.device import device_of, draws_kept, has_room
 from fewshot.episodes.images import ImageProtocol
 from fewshot.episodes.protocol import Protocol
 from fewshot.errors import FewshotError, tried
@@ -45,8 +45,9 @@ def check_own_parts(
         protocol: of the training.
         augment: of its images.
     """
+    device = device_of(learner, bank.device)
     if bank.is_images and augment is not None and is_own(augment):
-        _check_augment(augment, bank, device_of(learner, bank.device))
+        _check_augment(augment, bank, device if has_room(device, bank.items.nbytes) else bank.device)
     if bank.is_images and takes_features_as_they_are(learner) and is_own(learner.backbone):
         _check_backbone(learner, bank)
     # What reads attributes would have to be told of some; a subclass may call its loss in its own way.

@@ -29,12 +29,13 @@ class Trainer:
     Args:
         accelerator: `auto` takes a GPU where there is one; or `cpu`, `cuda` (`gpu`), `mps`.
         devices: how many processes with a device each; more than one split the tasks of a step, and tests.
-        precision: `32`, `bf16` or `16` (mixed precision; 16 needs a GPU); or `tf32`, which on a GPU of NVIDIA reads factors of products and
-            convolutions with 10 bits behind the point instead of 23. By itself PyTorch does so in convolutions; `32` does not.
+        precision: `32`, `bf16` or `16` (mixed precision; 16 needs a GPU); or `tf32`, which on a GPU of NVIDIA reads the factors of
+            convolutions with 10 bits behind the point instead of 23. By itself PyTorch does so; `32` does not, nor does any test.
         channels_last: memory layout of images and convolutions; the same function, faster on CPUs and tensor cores.
         compile: run the backbone through `torch.compile`.
         threads: CPU threads per process; null takes the cores there are, or what a launcher of jobs gave this one, shared by processes.
-        deterministic: refuse operations whose result may differ from run to run on a GPU.
+        deterministic: refuse operations whose result may differ from run to run on a GPU. In a process that has used the GPU already,
+            cuBLAS wants CUBLAS_WORKSPACE_CONFIG=:4096:8 to be set before.
     """
 
     accelerator: str = "auto"
@@ -52,7 +53,7 @@ def make_fabric(trainer: Trainer) -> Fabric:
     With several devices Fabric starts the program once more for each; `in_processes` calls a function instead.
 
     Raises:
-        FewshotError: unknown precision or accelerator, no such device here, or 16-bit floats on a CPU.
+        FewshotError: unknown precision or accelerator, no such device here, or one that cannot do what is asked for.
     """
     fabric = new_fabric(trainer)
     set_up(trainer)
@@ -68,7 +69,7 @@ def set_up(trainer: Trainer) -> None:
     given = given_threads()
     if trainer.threads or given or trainer.devices > 1:
         torch.set_num_threads(trainer.threads or max(1, (given or cpu_cores()) // trainer.devices))
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = str(trainer.precision) == "tf32"
+    torch.backends.cudnn.allow_tf32 = str(trainer.precision) == "tf32"
     if trainer.deterministic:
         # cuBLAS adds in a fixed order in a workspace of its own, and asks for this before it is first used.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -83,7 +84,7 @@ def new_fabric(trainer: Trainer, start_method: str = "popen") -> Fabric:
         start_method: of processes where there are several: `popen` for the program once more, `spawn` for a function.
 
     Raises:
-        FewshotError: unknown precision or accelerator, no such device here, or 16-bit floats on a CPU.
+        FewshotError: unknown precision or accelerator, no such device here, or one that cannot do what is asked for.
     """
     if str(trainer.precision) not in _PRECISIONS:
         raise FewshotError(f"trainer.precision={trainer.precision}; expected one of {', '.join(_PRECISIONS)}")
@@ -109,7 +110,7 @@ def new_fabric(trainer: Trainer, start_method: str = "popen") -> Fabric:
     gpus = {"cuda": torch.cuda.device_count(), "mps": 1}.get(accelerator)
     if gpus is not None and trainer.devices > gpus:
         raise FewshotError(
-            f"trainer.devices={trainer.devices}, but {gpus} GPU{'s' * (gpus != 1)} are here; use as many, or accelerator=cpu"
+            f"trainer.devices={trainer.devices}, but {gpus} GPU{' is' if gpus == 1 else 's are'} here; use as many, or accelerator=cpu"
         )
     if trainer.threads is not None and trainer.threads < 1:
         raise FewshotError(f"trainer.threads={trainer.threads}; expected at least 1, or null")

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from fewshot.data.bank import Bank
+from fewshot.device import device_of
 from fewshot.errors import FewshotError
 from fewshot.evaluation.embedding import embed_bank
 from fewshot.learners.learner import Learner
@@ -35,7 +36,7 @@ def features_of(learner: Learner, banks: Mapping[str, Bank], folder: Path | str 
     BatchNorm is as in tests.
 
     Args:
-        learner: whose backbone embeds, on the device of the banks.
+        learner: whose backbone embeds, on any device; features lie there.
         banks: of images, by name.
         folder: where features are kept for other runs of the same backbone; None keeps none.
 
@@ -56,7 +57,7 @@ def _embedded(learner: Learner, bank: Bank, folder: Path | str | None) -> Bank:
     path = Path(folder) / f"{bank.name}-{bank.split}-{_key(learner, bank)[:16]}.safetensors"
     if path.is_file():
         try:
-            return bank.with_features(load_tree(path, bank.device)["features"])
+            return bank.with_features(load_tree(path, device_of(learner, bank.device))["features"])
         except (FewshotError, KeyError, TypeError):
             # A damaged file is made anew.
             pass

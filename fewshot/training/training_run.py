@@ -98,6 +98,8 @@ class TrainingRun:
         unit = "image" if self.learner.trains_on_images else "episode"
         shown = show_progress and fabric.is_global_zero
         with TrainingProgress(total, self.done, enabled=shown, unit=unit) as progress:
+            if self.sampler.bank.device != fabric.device:
+                progress.note("the images would fill the GPU's memory: they stay on the CPU, and each step's are moved")
             while self.done < total and not self.stopped_early:
                 before = self.done
                 means.add(self.step())

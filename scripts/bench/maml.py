@@ -167,6 +167,8 @@ def main() -> None:
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
     parser.add_argument("--first-order", action="store_true")
     parser.add_argument("--their-channels-last", action="store_true", help="give learn2learn that layout too")
+    # 32 bits on both sides, as fewshot has it.
+    torch.backends.cudnn.allow_tf32 = False
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     add_folders(parser)
     parser.add_argument("--serve", help=argparse.SUPPRESS)

@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
+from fewshot.errors import FewshotError
 from fewshot.leaderboard.table import read, read_failed
+from fewshot.training.fabric import gpu_of_job
 
 TINY = ("episodes.train.episodes=10", "episodes.val.episodes=10")
 
@@ -34,6 +36,19 @@ def test_a_failed_job_leaves_a_row_with_its_reason_and_stops_no_other(fewshot, t
     assert "Traceback" in (tmp_path / row["run"] / "log.txt").read_text()
     assert "meta-test" in (tmp_path / "runs" / "sweeps" / row["run"].split("/")[-2] / "0" / "log.txt").read_text()
     assert [job["state"] for _, job in sorted(job_folders(tmp_path).items())] == ["done", "failed", "done"]
+
+
+def test_each_job_has_a_gpu_of_its_own_where_there_are_several(fewshot, monkeypatch):
+    taken = []
+
+    def run(config, overrides):
+        taken.append(gpu_of_job.get())
+        raise FewshotError("enough")
+
+    monkeypatch.setattr("fewshot.cli.sweep_job.run", run)
+    assert fewshot(*TINY, "seed=0,1,2", flags=("-m",)) == 1
+    assert taken == [0, 1, 2]
+    assert gpu_of_job.get() == 0, "it is the job's alone"
 
 
 def test_a_configuration_that_tells_nothing_of_itself_still_leaves_its_reason(fewshot, tmp_path):

@@ -202,13 +202,14 @@ def test_a_missing_gpu_is_one_line(bank):
 
 
 def test_32_bits_are_32_bits_unless_fewer_are_asked_for():
-    flags = torch.backends.cudnn, torch.backends.cuda.matmul
+    matrices = torch.get_float32_matmul_precision()
     try:
         set_up(Trainer(precision="tf32"))
-        assert [part.allow_tf32 for part in flags] == [True, True]
+        assert torch.backends.cudnn.allow_tf32
     finally:
         set_up(Trainer())
-    assert [part.allow_tf32 for part in flags] == [False, False]
+    assert not torch.backends.cudnn.allow_tf32
+    assert torch.get_float32_matmul_precision() == matrices
 
 
 def test_jobs_of_a_sweep_take_turns_at_the_gpus(monkeypatch):

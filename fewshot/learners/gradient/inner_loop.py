@@ -85,7 +85,7 @@ def check_inner_gradients(name: str, second_order: bool, compiled: bool, precisi
         name: of the learner, for the message.
         second_order: whether they are differentiated themselves, through the backbone.
         compiled: whether the backbone is.
-        precision: `32`, `bf16` or `16`.
+        precision: `32`, `tf32`, `bf16` or `16`.
     """
     if compiled and second_order:
         raise FewshotError(

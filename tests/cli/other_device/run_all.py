@@ -1,4 +1,4 @@
-"""Runs of the command on the CPU and on the pretended device, in a process of its own: `run_all.py LIBRARY < runs.json > outcomes.json`."""
+"""Runs of the command on the CPU and on the pretended device, in a process of its own: `run_all.py LIBRARY NAME... < runs.json > outcomes.json`, those named with banks too large too."""
 
 import contextlib
 import json
@@ -30,7 +30,7 @@ from fewshot.cli.run import run
 from fewshot.learners.metric_learner import MetricLearner
 from fewshot.losses.cross_entropy import CrossEntropy
 from fewshot.resources import conf_folder
-from tests.cli.other_device.pretend import pretend_gpu
+from tests.cli.other_device.pretend import NAME, pretend_gpu
 from tests.conftest import make_bank
 
 
@@ -40,6 +40,7 @@ def numbers_of(overrides: list[str], device: str) -> list[float]:
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         config = compose("config", overrides=overrides)
     outcome = run(config, overrides)
+    assert {row["device"] for row in outcome.rows} == {"cpu x1" if device == "cpu" else NAME}
     curve = outcome.folder / "metrics.csv"
     losses = pd.read_csv(curve).loss.tolist() if curve.is_file() else []
     return losses + [row["accuracy"] for row in outcome.rows]
@@ -60,7 +61,7 @@ def in_python(device: str) -> list[float]:
         show_progress=False,
     )
     features, base = embed_bank(learner, test), embed_bank(learner, train)
-    assert features.device == next(learner.parameters()).device
+    assert features.device.type == next(learner.parameters()).device.type == ("cpu" if device == "cpu" else NAME)
     found = [evaluate(learner, test, protocol), evaluate(learner, test, protocol, embedded=features)]
     for name in ("nearest_centroid", "tim"):
         found.append(evaluate(open_head(name, bank=features), features, protocol, base=base))
@@ -69,11 +70,11 @@ def in_python(device: str) -> list[float]:
     return [one.accuracy for one in found]
 
 
-def banks_too_large(device: str) -> list[float]:
+def with_banks_too_large(made: Callable[[str], list[float]], device: str) -> list[float]:
     """The same on a GPU whose memory is too small for the banks."""
     whole, fewshot_bank.has_room = fewshot_bank.has_room, lambda device, size: False
     try:
-        return in_python(device)
+        return made(device)
     finally:
         fewshot_bank.has_room = whole
 
@@ -93,9 +94,12 @@ def on_both(made: Callable[[str], list[float]]) -> list[list[float] | str]:
 def main() -> None:
     torch.set_num_threads(1)
     pretend_gpu(Path(sys.argv[1]))
-    outcomes = {name: on_both(partial(numbers_of, overrides)) for name, overrides in json.load(sys.stdin).items()}
-    for name, made in {"in Python": in_python, "banks too large": banks_too_large}.items():
-        outcomes[name] = on_both(made)
+    ways = {name: partial(numbers_of, overrides) for name, overrides in json.load(sys.stdin).items()}
+    ways["in Python"] = in_python
+    outcomes = {name: on_both(made) for name, made in ways.items()}
+    for name in sys.argv[2:]:
+        there = outcome(partial(with_banks_too_large, ways[name], "auto"))
+        outcomes[f"{name}, banks too large"] = [outcomes[name][0], there]
     json.dump(outcomes, sys.stdout)
 
 
