@@ -6,7 +6,7 @@ number of rows drawn together.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import TypeVar
 
@@ -31,20 +31,26 @@ class Blocks:
 
     Args:
         draw: `(first, how many)` to rows that depend on their numbers alone.
+        join: rows of two blocks to those of both.
     """
 
-    def __init__(self, draw: Callable[[int, int], Rows]):
-        self._draw = draw
+    def __init__(self, draw: Callable[[int, int], Rows], join: Callable[[Sequence[Rows]], Rows]):
+        self._draw, self._join = draw, join
         self._kept: tuple[int, Rows] | None = None
 
     def rows(self, start: int, count: int) -> Rows:
         """Rows `start..start+count`; nobody may write into them."""
-        block, offset = divmod(start, _BLOCK)
-        if offset + count > _BLOCK:
+        if count > _BLOCK:
             return self._draw(start, count)
-        if self._kept is None or self._kept[0] != block:
-            self._kept = (block, self._draw(block * _BLOCK, _BLOCK))
-        return self._kept[1][offset : offset + count]
+        block, offset = divmod(start, _BLOCK)
+        first = self._block(block)[offset : offset + count]
+        more = offset + count - _BLOCK
+        return first if more <= 0 else self._join([first, self._block(block + 1)[:more]])
+
+    def _block(self, number: int) -> Rows:
+        if self._kept is None or self._kept[0] != number:
+            self._kept = (number, self._draw(number * _BLOCK, _BLOCK))
+        return self._kept[1]
 
 
 def words(key: int, start: int, count: int, width: int) -> np.ndarray:

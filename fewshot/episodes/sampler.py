@@ -1,6 +1,7 @@
 """`EpisodeSampler`: episode i of a bank and a protocol, as a pure function."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +44,11 @@ class EpisodeIndices:
 
     def __getitem__(self, rows: slice | np.ndarray) -> "EpisodeIndices":
         return EpisodeIndices(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+    @classmethod
+    def joined(cls, parts: Sequence["EpisodeIndices"]) -> "EpisodeIndices":
+        """The episodes of all parts, one after the other."""
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
 
     def sha256(self) -> str:
         """Hash of the item indices, episode by episode, support before query, as int64."""
@@ -90,7 +96,7 @@ class EpisodeSampler:
             "counts": 0 if protocol.dirichlet is None else n,
             "order": protocol.query_size,
         }
-        self._blocks = Blocks(self._draw)
+        self._blocks = Blocks(self._draw, EpisodeIndices.joined)
         self._pool: EpisodeIndices | None = None
 
     def indices(self, start: int, count: int) -> EpisodeIndices:
@@ -113,9 +119,7 @@ class EpisodeSampler:
         rows = max(1, 2**16 // sum(self._widths.values()))
         if count > rows:
             parts = [self._draw(s, min(rows, start + count - s)) for s in range(start, start + count, rows)]
-            return EpisodeIndices(
-                *(np.concatenate([getattr(p, f) for p in parts]) for f in EpisodeIndices.__dataclass_fields__)
-            )
+            return EpisodeIndices.joined(parts)
         return self._blocks.rows(start, count)
 
     def episodes(self, start: int, count: int) -> Episodes:

@@ -84,7 +84,7 @@ class ViewSampler:
         self.augment, self.channels_last = augment, channels_last
         self._key = stream_key({key: value for key, value in protocol.as_dict().items() if key != "episodes"})
         self._width = distinct_width(len(bank), len(bank), protocol.way)
-        self._blocks = Blocks(self._draw)
+        self._blocks = Blocks(self._draw, np.concatenate)
 
     def indices(self, start: int, count: int) -> np.ndarray:
         """The images of episodes `start..start+count`, int64 `[count, way]`."""

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fewshot.episodes.draw import distinct, order, rearranged, words
+from fewshot.episodes.draw import Blocks, distinct, order, rearranged, words
 
 
 @pytest.mark.parametrize("width", [1, 75, 1024, 1025])
@@ -37,3 +37,22 @@ def test_rows_are_rearranged_each_by_its_own_columns():
     rows = np.arange(12).reshape(4, 3)[:, ::-1]
     columns = np.array([[0, 2], [1, 1], [2, 0], [0, 0]])
     assert (rearranged(rows, columns) == np.take_along_axis(rows, columns, axis=1)).all()
+
+
+@pytest.mark.parametrize("step", [1, 7, 64, 100, 256])
+def test_rows_asked_for_in_order_are_drawn_once_wherever_the_asking_begins(step):
+    drawn = []
+
+    def draw(first, count):
+        drawn.extend(range(first, first + count))
+        return np.arange(first, first + count)
+
+    blocks = Blocks(draw, np.concatenate)
+    for start in range(5, 1000, step):
+        assert blocks.rows(start, step).tolist() == list(range(start, start + step))
+    assert len(drawn) == len(set(drawn))
+
+
+def test_more_rows_than_a_block_has_are_drawn_as_they_are_asked_for():
+    blocks = Blocks(lambda first, count: np.arange(first, first + count), np.concatenate)
+    assert blocks.rows(3, 1000).tolist() == list(range(3, 1003))
