@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils import backend_registration
 
 from .conftest import SMALL
 from .other_device.pretend import build
@@ -76,6 +77,8 @@ TOO_LARGE = ("in Python", "augmentation", "MAML, one by one", "classifier")
 def outcomes(images, tmp_path_factory):
     if shutil.which("c++") is None:
         pytest.skip("no C++ compiler")
+    if not hasattr(backend_registration, "_DummyDeviceGuard"):
+        pytest.skip("this torch has no devices made in Python")
     if torch.accelerator.is_available():
         pytest.skip("there is a GPU")
     folder = tmp_path_factory.mktemp("other")
