@@ -54,9 +54,18 @@ class OptunaSweeper(Sweeper):
             )
         fixed, space = self._space(arguments)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        storage = optuna.storages.get_storage(self.storage)
         study = optuna.create_study(
-            direction="maximize", sampler=self.sampler, storage=self.storage, study_name=self.study_name, load_if_exists=True
+            direction="maximize", sampler=self.sampler, storage=storage, study_name=self.study_name, load_if_exists=True
         )  # fmt: skip
+        try:
+            self._search(study, fixed, space)
+        finally:
+            _close(storage)
+
+    def _search(self, study: Any, fixed: Sequence[str], space: dict[str, Any]) -> None:
+        import optuna
+
         folder, number = Path(str(self.config.hydra.sweep.dir)), 0
         there = len(study.get_trials(states=[optuna.trial.TrialState.COMPLETE]))
         while number < self.n_trials - there:
@@ -100,6 +109,14 @@ class OptunaSweeper(Sweeper):
                 "no key has several values to choose from; give some, such as 'optimizer.lr=tag(log,interval(1e-4,1e-1))'"
             )
         return [override.input_line for key, override in given.items() if key not in space], space
+
+
+def _close(storage: Any) -> None:
+    """Close the connections to a study's database, which optuna keeps until the program ends."""
+    database = getattr(storage, "_backend", storage)
+    if hasattr(database, "engine"):
+        database.remove_session()
+        database.engine.dispose()
 
 
 def _distribution(override: Override) -> Any:
