@@ -1,6 +1,7 @@
 """What a row says about itself."""
 
 import dataclasses
+import inspect
 import re
 
 import pytest
@@ -61,7 +62,7 @@ def test_the_order_of_columns_is_part_of_the_file_format():
 
 
 def test_every_field_is_explained():
-    explained = re.findall(r"^ {8}(\w+): \S", Row.__doc__, flags=re.MULTILINE)
+    explained = re.findall(r"^ {4}(\w+): \S", inspect.cleandoc(Row.__doc__), flags=re.MULTILINE)
     assert explained == ORDER
 
 
