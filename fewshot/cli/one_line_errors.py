@@ -15,7 +15,7 @@ FULL = (
 
 @contextlib.contextmanager
 def one_line_errors(program: str, interrupted: str = "interrupted") -> Iterator[None]:
-    """Turn a `FewshotError` into one line on stderr and exit code 2, an interruption into exit code 130.
+    """Turn a `FewshotError`, or a GPU without memory, into one line on stderr and exit code 2, an interruption into exit code 130.
 
     A reader that stops early, as `head` does, is no error to speak of: exit code 1 without a word.
 
@@ -28,19 +28,17 @@ def one_line_errors(program: str, interrupted: str = "interrupted") -> Iterator[
         # The reader, such as `head`, has seen enough; Python would complain again when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
-    except FewshotError as error:
-        if os.environ.get("FEWSHOT_TRACEBACK"):
+    except (FewshotError, RuntimeError) as error:
+        line = str(error) if isinstance(error, FewshotError) else FULL if _is_full_memory(error) else None
+        if line is None or os.environ.get("FEWSHOT_TRACEBACK"):
             raise
-        print(f"{program}: error: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
-    except RuntimeError as error:
-        # torch is not imported for this: where it was not, its memory cannot be full.
-        # One of several processes says its kind in the text.
-        full = "OutOfMemoryError" in f"{type(error).__name__} {error}" or "out of memory" in str(error)
-        if not full or os.environ.get("FEWSHOT_TRACEBACK"):
-            raise
-        print(f"{program}: error: {FULL}", file=sys.stderr)
+        print(f"{program}: error: {line}", file=sys.stderr)
         raise SystemExit(2) from error
     except KeyboardInterrupt:
         print(f"{program}: {interrupted}", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def _is_full_memory(error: RuntimeError) -> bool:
+    # By its name, for which torch need not be imported; one of several processes says it in the text.
+    return "OutOfMemoryError" in f"{type(error).__name__} {error}" or "out of memory" in str(error)

@@ -119,7 +119,7 @@ def _listed(rows: Sequence[Mapping], leaderboard: str) -> str:
 def _without_a_row(config: DictConfig, parts: Parts, facts: dict, fabric: Fabric, console: Console) -> None:
     """Tune a head's options, or test seen and unseen classes together."""
     options, learner = parts.options, parts.learner.to(fabric.device)
-    base, test = [bank and bank.near(fabric.device) for bank in parts.base], parts.tests[""].near(fabric.device)
+    base, test = parts.base, parts.tests[""]
     if config.mode == "tune":
         # Options are tried with the weights that were trained, unless the head is another one.
         trained = None if parts.replaced else dict(bare(learner.head).named_parameters())
@@ -129,7 +129,7 @@ def _without_a_row(config: DictConfig, parts: Parts, facts: dict, fabric: Fabric
     validation = open_validation_bank(
         options.dataset, parts.seen, known, options.protocols["val"], parts.trained_on, console
     )
-    validation = described_bank(options.semantics, validation).near(fabric.device)
+    validation = described_bank(options.semantics, validation)
     generalised(config, learner, base, validation, test, options.protocols["test"], console)
 
 
@@ -141,12 +141,11 @@ def _train(config: DictConfig, parts: Parts, fabric: Fabric, folder: Path, name:
     if not any(parameter.requires_grad for parameter in learner.parameters()):
         learner.to(fabric.device)
         if learner.needs_base_mean or learner.needs_base_classes:
-            tell_base_features(learner, base.near(fabric.device))
+            tell_base_features(learner, base)
         # Of a head that is fitted to the base classes, whether or not anything is trained.
         return {"train_data": trained} if parts.needs_base else {}
     if options.settings.frozen_backbone:
         learner.to(fabric.device)
-        banks = {split: bank.near(fabric.device) for split, bank in banks.items()}
         banks = features_of(learner, banks, options.dataset.prepared / "features")
     facts = {
         "config": checkpoint_config.without_command(config),

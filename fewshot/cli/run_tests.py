@@ -61,18 +61,18 @@ def run_tests(
     rows, embedded, base_features, shape = [], None, None, None
     trained_head = getattr(learner, "head", None)
     for test in planned:
-        bank = test.bank.near(fabric.device)
-        again = embedded is not None and embedded[0] is test.bank
+        bank = test.bank
+        again = embedded is not None and embedded[0] is bank
         reused = len(planned) > 1 or diagnoses
         if reused and not again and learner.scores_frozen_features and bank.is_images:
-            embedded = test.bank, embed_bank(learner, bank, shared=shared)
+            embedded = bank, embed_bank(learner, bank, shared=shared)
             shape = geometry(embedded[1].items, embedded[1].labels) if diagnoses else None
         features = embedded and embedded[1]
         if config.heads is not None:
             learner.use_head(trained_head if test.head is None else test.head)
         if learner.needs_base_classes:
             if base_features is None:
-                base_features = embed_bank(learner, base.near(fabric.device), shared=shared)
+                base_features = embed_bank(learner, base, shared=shared)
             learner.set_base_classes(base_features)
         said = Predictions() if diagnoses else None
         found = evaluate(learner, bank, test.protocol, embedded=features, observe=said, shared=shared)

@@ -67,7 +67,8 @@ def evaluate(
     keep_freed_memory()
     drawn = EpisodeSampler(bank, protocol).indices(0, protocol.episodes)
     device = device_of(learner, bank.device)
-    bank = bank.near(device)
+    # Of images that were embedded before, nothing is read any more.
+    bank = bank.near(device) if embedded is None else bank
     started = time.perf_counter()
     mode = learner.training
     learner.eval()

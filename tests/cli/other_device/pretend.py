@@ -15,7 +15,7 @@ NAME = "pretended"
 
 
 def build(library: Path) -> None:
-    """Compile `device.cpp`; a minute of one core."""
+    """Compile `device.cpp`; some fifteen seconds of one core."""
     # It says that it found no GPU.
     from torch.utils import cpp_extension
 
