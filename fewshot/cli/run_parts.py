@@ -12,7 +12,7 @@ from fewshot.cli import checkpoint_config, recipe, recipe_checks, recipe_text
 from fewshot.cli.planned_tests import PlannedTest, planned_tests
 from fewshot.cli.run_banks import open_base_banks, open_test_banks, open_training_banks, open_validation_bank
 from fewshot.cli.run_options import Options
-from fewshot.cli.run_weights import load_into, start_from
+from fewshot.cli.run_weights import load_into, start_from, without_pretraining
 from fewshot.cli.side_information import check_alike, described, described_bank, joined
 from fewshot.data.bank import Bank
 from fewshot.data.image_format import ImageFormat
@@ -117,7 +117,8 @@ def assemble(
         views = isinstance(protocols["train"], ViewProtocol)
         classes = len(banks["train"]) if views else banks["train"].num_classes
     first = next(iter(tests.values()))
-    learner = recipe.make_learner(config, ImageFormat.of(first), classes, first)
+    made_of = config if trains else without_pretraining(config)
+    learner = recipe.make_learner(made_of, ImageFormat.of(first), classes, first)
     learner.image_format = trained_on
     if learner.reads_attributes:
         check_alike(banks, tests)

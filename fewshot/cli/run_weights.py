@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from fewshot.cli.recipe import make_learner
 from fewshot.data.bank import Bank
@@ -36,10 +36,7 @@ def open_learner(path: Path | str, bank: Bank | None = None) -> Learner:
             f"{path} does not say what learner it is of, as files of meta_train in Python do not; make the learner as it was made for "
             f"training, and give it load_weights(path)[0] of fewshot.training.checkpoint by load_state_dict"
         )
-    config = OmegaConf.create(facts["config"])
-    if "pretrained" in config.backbone:
-        # Its weights come from the file.
-        config.backbone.pretrained = False
+    config = without_pretraining(OmegaConf.create(facts["config"]))
     images = ImageFormat.from_json(facts["images"])
     undescribed = config.get("semantics") and (bank is None or bank.class_attributes is None)
     try:
@@ -54,6 +51,14 @@ def open_learner(path: Path | str, bank: Bank | None = None) -> Learner:
     load_into(learner, weights, str(path), other_head=False)
     learner.image_format = images
     return learner.eval()
+
+
+def without_pretraining(config: DictConfig) -> DictConfig:
+    """The configuration of a learner whose weights come from a file: its backbone need not get any from elsewhere first."""
+    config = config.copy()
+    if "pretrained" in config.backbone:
+        config.backbone.pretrained = False
+    return config
 
 
 def load_into(learner: Learner, weights: dict[str, torch.Tensor], checkpoint: str, other_head: bool) -> None:

@@ -219,15 +219,27 @@ def test_a_head_with_weights_of_its_own_is_not_tested_untrained(fewshot, tmp_pat
         assert "feat has weights of its own, which were not trained" in capfd.readouterr().err
 
 
-def test_weights_of_imagenet_are_marked_where_they_saw_the_test_classes(fewshot, monkeypatch):
-    made = timm.create_model
-    monkeypatch.setattr(timm, "create_model", lambda *a, pretrained, **k: made(*a, pretrained=False, **k))
+def test_weights_of_imagenet_are_marked_where_they_saw_the_test_classes(fewshot, tmp_path, monkeypatch):
+    made, fetched = timm.create_model, []
+
+    def create(*args, pretrained, **kwargs):
+        fetched.append(pretrained)
+        return made(*args, pretrained=False, **kwargs)
+
+    monkeypatch.setattr(timm, "create_model", create)
     model = ("backbone=timm", "backbone.model=resnet10t", "backbone.pretrained=true")
     assert fewshot(*model, "data.size=64", "name=one", without=CONV4) == 0
     monkeypatch.setattr(run_row, "in_imagenet", lambda data: data == "folder")
     assert fewshot(*model, "data.size=64", "name=two", without=CONV4) == 0
     told = "timm resnet10t.c3_in1k"
     assert read("leaderboard.csv").pretraining.tolist() == [told, f"{told} (leaks novel classes)"]
+    assert all(fetched)
+    # A test has the weights of its file, and fetches none.
+    fetched.clear()
+    best = next((tmp_path / "runs").glob("two-*")) / "best.safetensors"
+    assert fewshot("mode=test", f"checkpoint={best}", without=(*TRAIN_ONLY, *EPISODIC, *CONV4)) == 0
+    assert not any(fetched)
+    assert read("leaderboard.csv").pretraining.iloc[-1] == f"{told} (leaks novel classes)"
 
 
 def test_the_small_arguments_name_what_is_left_out():
