@@ -5,61 +5,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import normalize, one_hot
 
-from fewshot.device import wide
 from fewshot.distances.euclidean import squared_euclidean
 from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.prototypes import prototypes
 from fewshot.errors import FewshotError
-from fewshot.heads.span import span_basis
-
-
-def sinkhorn(
-    cost: Float[Tensor, "b q n"],
-    sharpness: float,
-    balance: float = 1.0,
-    iterations: int = 1000,
-    tolerance: float = 1e-6,
-    start: Float[Tensor, "b 1 n"] | None = None,
-) -> tuple[Float[Tensor, "b q n"], Float[Tensor, "b 1 n"]]:
-    """The transport `diag(u) exp(-sharpness * cost) diag(v)` whose rows sum to 1, and v.
-
-    With `balance` 1 the columns sum to q / n; with 0 they are free and this is a softmax; between, v takes
-    that power of what full balance asks for, the solution of transport with a Kullback-Leibler penalty on the columns.
-
-    Args:
-        cost: of each query and class.
-        sharpness: of the transport; at 0 it is 1 / n everywhere.
-        balance: 0 to 1.
-        iterations: at the most.
-        tolerance: of the relative change of u in one iteration at which a task is done; every fifth iteration looks.
-        start: v of a similar cost, to begin with.
-
-    Source: Cuturi, Sinkhorn Distances, 2013; with a penalty, Chizat et al., Scaling Algorithms for Unbalanced Optimal
-    Transport Problems, 2018.
-    """
-    # The least cost of each row is taken out: u takes it up, and no row vanishes. In 64 bits, so that no column does.
-    kernel = wide(-sharpness * (cost - cost.amin(-1, keepdim=True))).exp()
-    share, tiny = cost.shape[1] / cost.shape[2], torch.finfo(kernel.dtype).tiny
-    v = torch.ones_like(kernel[:, :1]) if start is None or balance == 0 else start.clone()
-    # Those that are done are left out: what a task gets does not depend on the batch it is in.
-    left, part, v_left = torch.arange(len(cost), device=cost.device), kernel, v.clone()
-    for i in range(iterations if balance > 0 else 0):
-        u = 1 / (part * v_left).sum(-1, keepdim=True)
-        v_left = share / (part * u).sum(1, keepdim=True).clamp_min(tiny)
-        if balance < 1:
-            v_left = v_left**balance
-        if i % 5 < 4:
-            continue
-        change = (1 / (part * v_left).sum(-1, keepdim=True) / u - 1).abs().amax((1, 2))
-        v[left] = v_left
-        going = change > tolerance
-        if not bool(going.any()):
-            break
-        left, part, v_left = left[going], part[going], v_left[going]
-    else:
-        v[left] = v_left
-    transport = kernel * v
-    return (transport / transport.sum(-1, keepdim=True)).to(cost.dtype), v
+from fewshot.heads.span import span_coordinates
+from fewshot.heads.transductive.transport import transport
 
 
 class PTMAPHead(nn.Module):
@@ -74,7 +25,7 @@ class PTMAPHead(nn.Module):
         sharpness: lambda of the transport, more than 0.
         rate: alpha of the steps, 0 to 1.
         steps: of the centres.
-        balance: 1 for equally many queries of each class (the paper), 0 for no such prior; see `sinkhorn`.
+        balance: 1 for equally many queries of each class (the paper), 0 for no such prior; see `transport`.
 
     Raises:
         FewshotError: a number out of range.
@@ -101,18 +52,15 @@ class PTMAPHead(nn.Module):
     @torch.no_grad()
     def forward(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
         """Features of a batch of tasks to log-probabilities `[B, Q, N]`."""
-        support, query = episodes.support, episodes.query
-        basis = span_basis(torch.cat([support, query], dim=1))
-        if basis is not None:
-            support, query = support @ basis, query @ basis
+        support, query = span_coordinates(episodes.support, episodes.query)
         support, query = (_centred(normalize(part, dim=-1)) for part in (support, query))
         member = one_hot(episodes.support_labels, episodes.way).to(support.dtype).transpose(1, 2)
         centres = prototypes(support, episodes.support_labels, episodes.way)
         of_support, counts = member @ support, member.sum(2)
-        v = None
+        w = None
         for step in range(self.steps + 1):
-            # Centres move by little, so the last v is a good start.
-            moved, v = sinkhorn(squared_euclidean(query, centres), self.sharpness, self.balance, start=v)
+            # Centres move by little, so the last w is a good start.
+            moved, w = transport(squared_euclidean(query, centres), self.sharpness, self.balance, start=w)
             if step < self.steps:
                 moved = moved.transpose(1, 2)
                 means = (of_support + moved @ query) / (counts + moved.sum(2))[..., None]

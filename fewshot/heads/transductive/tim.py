@@ -11,7 +11,7 @@ from fewshot.distances.euclidean import squared_euclidean
 from fewshot.episodes.episodes import Episodes
 from fewshot.episodes.prototypes import prototypes
 from fewshot.errors import FewshotError
-from fewshot.heads.span import span_basis
+from fewshot.heads.span import span_coordinates
 
 SOLVERS = ("adm", "gd")
 TASKS_AT_A_TIME = 8
@@ -96,8 +96,7 @@ class TIMHead(nn.Module):
         support, query = episodes.support, episodes.query
         if self.solver == "adm":
             # Adam's steps depend on the axes, these do not.
-            basis = span_basis(torch.cat([support, query], dim=1))
-            support, query = (support, query) if basis is None else (support @ basis, query @ basis)
+            support, query = span_coordinates(support, query)
         centres = prototypes(support, episodes.support_labels, episodes.way)
         target = one_hot(episodes.support_labels, episodes.way).to(support.dtype)
         if self.solver == "adm":

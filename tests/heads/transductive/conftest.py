@@ -49,3 +49,12 @@ def squared(x, y):
 
 def means(items, labels, way):
     return torch.stack([items[labels == c].mean(0) for c in range(way)])
+
+
+def plain_sinkhorn(cost, sharpness, rounds=20000):
+    """The transport of one task by scaling columns and rows in turn."""
+    p = (-sharpness * cost).exp()
+    for _ in range(rounds):
+        p = p * (len(cost) / cost.shape[1]) / p.sum(0, keepdim=True)
+        p = p / p.sum(1, keepdim=True)
+    return p
