@@ -12,6 +12,7 @@ from fewshot.augment.changes import Change, changed, chunks
 from fewshot.augment.crop import draw_boxes, resized_crops
 from fewshot.augment.dropout import drop_pixels
 from fewshot.augment.erasing import draw_holes, erase
+from fewshot.augment.pixels import size_after
 from fewshot.augment.shifts import moved
 from fewshot.errors import FewshotError
 
@@ -27,6 +28,8 @@ class ImageAugment:
         crop_scale: shares of the area, `[least, largest]`, of which a random part is scaled up to the image's size; null for
             none. Shares above 1 fit nowhere: another is drawn, and after ten of them the whole image is taken.
         crop_ratio: least and largest width / height of that part.
+        size: side in pixels of the square that the part is scaled to, antialiased where that makes it smaller; null for the
+            image's size. So parts of images that are larger than those of the tests are as sharp as these.
         flip: mirror left and right with probability one half.
         vertical_flip: mirror up and down with probability one half.
         brightness: factors are uniform in `1 - brightness` to `1 + brightness`, not below 0; 0 for none.
@@ -40,7 +43,7 @@ class ImageAugment:
         erase_value: of the pixels of that rectangle; null for the image's mean colour.
 
     Raises:
-        FewshotError: a number out of range, or both a shift and a crop.
+        FewshotError: a number out of range, both a shift and a crop, or a size without a crop.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class ImageAugment:
         shift: int = 0,
         crop_scale: Sequence[float] | None = None,
         crop_ratio: Sequence[float] = (3 / 4, 4 / 3),
+        size: int | None = None,
         flip: bool = False,
         vertical_flip: bool = False,
         brightness: float = 0.0,
@@ -70,6 +74,12 @@ class ImageAugment:
             raise FewshotError(f"augment.crop_scale={list(crop_scale)}; expected two shares, 0 < least <= largest")
         if not (len(crop_ratio) == 2 and 0 < crop_ratio[0] <= crop_ratio[1]):
             raise FewshotError(f"augment.crop_ratio={list(crop_ratio)}; expected two ratios, 0 < least <= largest")
+        if size is not None and size < 1:
+            raise FewshotError(f"augment.size={size}; expected a whole number of pixels, or null for the image's size")
+        if size is not None and crop_scale is None:
+            raise FewshotError(
+                f"augment.size={size} is of random parts, and there are none; use augment=resized_crop, or leave it out"
+            )
         if not 0 <= dropout < 1:
             raise FewshotError(f"augment.dropout={dropout}; expected 0 to less than 1")
         amounts = {"brightness": brightness, "contrast": contrast, "saturation": saturation, "hue": hue}
@@ -83,15 +93,16 @@ class ImageAugment:
                 )
         self.shift, self.flip, self.vertical_flip = shift, flip, vertical_flip
         self.dropout, self.erase, self.erase_value = dropout, erase, erase_value
-        self.crop_scale, self.crop_ratio = crop_scale and tuple(crop_scale), tuple(crop_ratio)
+        self.crop_scale, self.crop_ratio, self.size = crop_scale and tuple(crop_scale), tuple(crop_ratio), size
         self.colours, self.jitter, self.grey = {name: v for name, v in amounts.items() if v}, jitter, grey
 
-    def __call__(self, images: Float[Tensor, "n c h w"], generator: torch.Generator) -> Float[Tensor, "n c h w"]:
+    def __call__(self, images: Float[Tensor, "n c h w"], generator: torch.Generator) -> Float[Tensor, "n c s t"]:
         """Changed copies of images with values in 0..1; `generator` lives on their device."""
         changes = self.changes(len(images), *images.shape[2:], generator)
         if not changes or not len(images):
             return images
-        out = torch.empty_like(images)
+        size = self.size
+        out = torch.empty_like(images) if size is None else images.new_empty(*images.shape[:2], size, size)
         for rows in chunks(len(images), images[0].numel(), images.device):
             out[rows] = changed(images[rows].clone(), changes, rows)
         return out
@@ -99,6 +110,7 @@ class ImageAugment:
     def changes(self, n: int, height: int, width: int, generator: torch.Generator) -> list[Change]:
         """What is done to n images, with the random numbers of each, which lie on the generator's device."""
         changes = [*self._moves(n, height, width, generator), *self._colours(n, generator)]
+        height, width = size_after(self, height, width)
         if self.dropout:
             kept = torch.rand(n, 1, height, width, generator=generator, device=generator.device) >= self.dropout
             changes.append(Change(partial(drop_pixels, chance=self.dropout), (kept,)))
@@ -118,7 +130,8 @@ class ImageAugment:
             down, right = (draw(2 * self.shift + 1) for _ in range(2)) if self.shift else (none, none)
             yield Change(partial(moved, shift=self.shift), (mirrored, upside_down, down, right), moves=True)
         if self.crop_scale is not None:
-            yield Change(resized_crops, (draw_boxes(n, height, width, self.crop_scale, self.crop_ratio, generator),))
+            boxes = draw_boxes(n, height, width, self.crop_scale, self.crop_ratio, generator)
+            yield Change(partial(resized_crops, size=self.size), (boxes,))
 
     def _colours(self, n: int, generator: torch.Generator) -> Iterator[Change]:
         def draw() -> Tensor:

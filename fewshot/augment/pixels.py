@@ -12,8 +12,15 @@ from fewshot.augment.changes import changed, chunks
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 """Images `[n, c, h, w]` with values in 0..1 to changed copies of them; the generator lives on their device.
 
-One that has `changes(n, height, width, generator)`, as `ImageAugment`, is done a few images at a time.
+One that has `changes(n, height, width, generator)`, as `ImageAugment`, is done a few images at a time. One that makes squares of
+another size says so by its `size`, the side in pixels.
 """
+
+
+def size_after(augment: Augment | None, height: int, width: int) -> tuple[int, int]:
+    """Height and width of images that `augment` has changed."""
+    side = getattr(augment, "size", None)
+    return (height, width) if side is None else (side, side)
 
 
 def layout_of(channels_last: bool) -> torch.memory_format:
@@ -88,7 +95,7 @@ def training_images(
     if not hasattr(augment, "changes"):
         images = augment(items.index_select(0, index).float().div_(255), generator)
         return ((images - mean) / std).contiguous(memory_format=layout_of(channels_last))
-    shape = (len(index), *items.shape[1:])
+    shape = (len(index), items.shape[1], *size_after(augment, *items.shape[2:]))
     out = torch.empty(shape, device=items.device, memory_format=layout_of(channels_last))
     changes = augment.changes(len(index), *items.shape[2:], generator)
     moves = list(takewhile(lambda change: change.moves, changes))

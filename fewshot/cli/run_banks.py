@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
 
+from fewshot.augment.pixels import Augment, size_after
 from fewshot.cli.data_progress import progress_bars
 from fewshot.cli.typed import plain
 from fewshot.data.bank import Bank
@@ -31,6 +33,7 @@ def open_training_banks(
     classifies: bool,
     console: Console,
     held_out: float = 0,
+    augment: Augment | None = None,
 ) -> dict[str, Bank]:
     """The banks `train` and, where there is one, `val`, prepared if need be, each big enough for its protocol.
 
@@ -47,12 +50,24 @@ def open_training_banks(
         classifies: whether a classifier is trained.
         console: hears what is prepared.
         held_out: share of each base class's images that are not trained on.
+        augment: of the training images.
+
+    Raises:
+        FewshotError: the banks are too small or share classes, or training images would have another size than those of tests.
     """
     split, unlabelled = _trained_split(data), isinstance(protocols["train"], ViewProtocol)
+    own_pipeline = data.get("training_pipeline")
+    if own_pipeline is not None:
+        # Before anything is prepared.
+        own, shown = _by_own_pipeline(dataset, data).pipeline.size, dataset.pipeline.size
+        _check_size(augment, (own, own), (shown, shown), own_pipeline)
     train, held = _open_base(dataset, data, held_out, console)
     banks = {"train": train} if held is None else {"train": train, "held_out": held}
-    if data.get("training_pipeline") is not None:
+    if own_pipeline is not None:
         banks |= {"base": train, "train": _training_images(train, dataset, data, held_out, console)}
+    elif train.is_images:
+        size = tuple(train.items.shape[2:])
+        _check_size(augment, size, size, None)
     if unlabelled:
         ViewSampler(banks["train"], protocols["train"])
     elif not classifies:
@@ -218,6 +233,37 @@ def _open_base(dataset: DataSet, data: Mapping, held_out: float, console: Consol
     return hold_out(bank, held_out) if held_out else (bank, None)
 
 
+def _by_own_pipeline(dataset: DataSet, data: Mapping) -> PhotoSet:
+    """The data set by `data.training_pipeline`."""
+    option, name = "data.training_pipeline", str(data["training_pipeline"])
+    if not isinstance(dataset, PhotoSet):
+        raise FewshotError(f"{option}={name}, and {dataset.name} has no pipelines to choose from; leave it out")
+    return dataset.with_pipeline(name, option)
+
+
+def _check_size(augment: Augment | None, own: tuple[int, ...], shown: tuple[int, ...], pipeline: str | None) -> None:
+    """Raise a FewshotError if training shows images of another height and width than tests.
+
+    Args:
+        augment: of the training images.
+        own: size of the images that it is given.
+        shown: size of those of tests.
+        pipeline: of the training, where it has its own, for messages.
+    """
+    made = size_after(augment, *own)
+    if made == shown:
+        return
+    why = f"data.training_pipeline={pipeline}" if made == own else f"augment.size={augment.size}"
+    how = (
+        "leave it out"
+        if own == shown
+        else f"augment=resized_crop augment.size={shown[0]} cuts parts of that size, data.training_pipeline=squash{shown[0]} has "
+        f"whole images in it"
+    )
+    sizes = ["x".join(map(str, size)) for size in (made, shown)]
+    raise FewshotError(f"{why} makes training images of {sizes[0]} pixels, tests show {sizes[1]}; {how}")
+
+
 def _training_images(base: Bank, dataset: DataSet, data: Mapping, held_out: float, console: Console) -> Bank:
     """The base classes by `data.training_pipeline`, normalised as tests are.
 
@@ -229,20 +275,11 @@ def _training_images(base: Bank, dataset: DataSet, data: Mapping, held_out: floa
         console: hears what is prepared.
 
     Raises:
-        FewshotError: no such pipeline, or its images have another size.
+        FewshotError: no such pipeline.
     """
-    option, name = "data.training_pipeline", str(data["training_pipeline"])
-    if not isinstance(dataset, PhotoSet):
-        raise FewshotError(f"{option}={name}, and {dataset.name} has no pipelines to choose from; leave it out")
-    other = dataset.with_pipeline(name, option)
-    size, expected = other.pipeline.size, dataset.pipeline.size
-    if size != expected:
-        raise FewshotError(
-            f"{option}={name} has images of {size} pixels, {dataset.pipeline.name} of {expected}; squash{expected} has whole "
-            f"images in that size"
-        )
-    bank, _ = _open_base(other, data, held_out, console)
-    return in_format(bank, ImageFormat.of(base))
+    bank, _ = _open_base(_by_own_pipeline(dataset, data), data, held_out, console)
+    height, width = bank.items.shape[2:]
+    return in_format(bank, replace(ImageFormat.of(base), height=height, width=width))
 
 
 def _open(dataset: DataSet, split: str, console: Console) -> Bank:

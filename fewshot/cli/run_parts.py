@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from torch import Tensor
 
+from fewshot.augment.pixels import Augment
 from fewshot.cli import checkpoint_config, recipe, recipe_checks, recipe_text
 from fewshot.cli.planned_tests import PlannedTest, planned_tests
 from fewshot.cli.run_banks import open_base_banks, open_test_banks, open_training_banks, open_validation_bank
@@ -19,7 +20,7 @@ from fewshot.data.image_format import ImageFormat
 from fewshot.episodes.views import ViewProtocol
 from fewshot.evaluation.scoring import side_information
 from fewshot.heads.feature_transform import bare
-from fewshot.learners.learner import Learner, check_tasks
+from fewshot.learners.learner import Learner, check_tasks, trained_format
 from fewshot.learners.own_parts import check_own_parts
 from fewshot.training.checkpoint import load_weights
 from fewshot.training.frozen_backbone import freeze_backbone
@@ -94,13 +95,15 @@ def assemble(
         recipe_checks.check_used(config, overrides)
         if not options.classifies:
             options.check_steps(processes)
-        banks = open_training_banks(config.data, dataset, options.protocols, options.classifies, console, held_out)
+        banks = open_training_banks(
+            config.data, dataset, options.protocols, options.classifies, console, held_out, options.augment
+        )
         recipe_checks.check_views(options.protocols["train"], options.augment, banks["train"], options.classifies)
         if options.classifies:
             options = options.of_images(len(banks["train"]), config.seed)
             options.check_steps(processes)
     protocols = options.protocols
-    trained_on = _trained_format(banks, facts)
+    trained_on = _trained_format(banks, options.augment, facts)
     started = load_weights(config.init) if trains and config.init else None
     held_out_images, base_images = banks.pop("held_out", None), banks.pop("base", None)
     own = {f"{bank.name}/{bank.split}": bank.class_names for bank in banks.values()}
@@ -219,8 +222,8 @@ def _all_seen(*parts: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
     return {bank: sorted(classes) for bank, classes in names.items()}
 
 
-def _trained_format(banks: dict[str, Bank], facts: dict) -> ImageFormat | None:
+def _trained_format(banks: dict[str, Bank], augment: Augment | None, facts: dict) -> ImageFormat | None:
     """The format of the training images: those at hand, or those that a checkpoint tells of."""
     if "train" in banks:
-        return ImageFormat.of(banks["train"])
+        return trained_format(banks["train"], augment)
     return ImageFormat.from_json(facts["images"]) if "images" in facts else None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from fewshot.augment.pixels import Augment, training_images
+from fewshot.augment.pixels import Augment, size_after, training_images
 from fewshot.data.bank import Bank
 from fewshot.device import sent
 from fewshot.episodes.draw import Blocks, distinct, distinct_width, stream_key, words
@@ -65,7 +65,8 @@ class ViewSampler:
         channels_last: memory layout of the images.
 
     Raises:
-        FewshotError: the bank holds features, or fewer images than an episode.
+        FewshotError: the bank holds features, fewer images than an episode, or `augment` makes another size of views while
+            supports are shown as they are.
     """
 
     def __init__(
@@ -80,6 +81,12 @@ class ViewSampler:
             raise FewshotError(f"{where} holds features; views are made of images")
         if protocol.way > len(bank):
             raise FewshotError(f"way={protocol.way}, but {where} has {len(bank)} images; use a smaller way")
+        own = tuple(bank.items.shape[2:])
+        if not protocol.augment_support and size_after(augment, *own) != own:
+            raise FewshotError(
+                f"augment.size={augment.size} of images of {own[0]}x{own[1]}, and supports are shown as they are; use "
+                f"episodes.train.augment_support=true, or leave the size out"
+            )
         self.bank, self.protocol = bank, protocol
         self.augment, self.channels_last = augment, channels_last
         self._key = stream_key({key: value for key, value in protocol.as_dict().items() if key != "episodes"})

@@ -2,12 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fewshot.augment.pixels import Augment, size_after
 from fewshot.data.bank import Bank
 from fewshot.data.image_format import ImageFormat
 from fewshot.episodes.episodes import Episodes
@@ -138,6 +140,12 @@ class Learner(nn.Module, ABC):
     def predict_features(self, episodes: Episodes) -> Float[Tensor, "b q n"]:
         """Logits of the queries of episodes of features."""
         raise NotImplementedError(f"{type(self).__name__} does not score frozen features")
+
+
+def trained_format(bank: Bank, augment: Augment | None) -> ImageFormat:
+    """The format of a bank's images as training shows them, changed by `augment`."""
+    height, width = size_after(augment, *bank.items.shape[2:])
+    return replace(ImageFormat.of(bank), height=height, width=width)
 
 
 def check_image_format(wanted: ImageFormat | None, bank: Bank, known_as: str = "learner.image_format") -> None:

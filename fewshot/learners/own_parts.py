@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from fewshot.augment.pixels import Augment, gather_images
+from fewshot.augment.pixels import Augment, training_images
 from fewshot.data.bank import Bank
 from fewshot.device import device_of, draws_kept, has_room
 from fewshot.episodes.images import ImageProtocol
@@ -49,7 +49,7 @@ def check_own_parts(
     if bank.is_images and augment is not None and is_own(augment):
         _check_augment(augment, bank, device if has_room(device, bank.items.nbytes) else bank.device)
     if bank.is_images and takes_features_as_they_are(learner) and is_own(learner.backbone):
-        _check_backbone(learner, bank)
+        _check_backbone(learner, bank, augment)
     # What reads attributes would have to be told of some; a subclass may call its loss in its own way.
     if type(learner) is MetricLearner and is_own(learner.loss) and not learner.reads_attributes:
         _check_loss(learner, protocol)
@@ -76,13 +76,13 @@ def _check_augment(augment: Augment, bank: Bank, device: torch.device) -> None:
         raise FewshotError(f"{where} makes pixels of up to {most:.3g}; expected 0 to 1, as it is given")
 
 
-def _check_backbone(learner: FeatureLearner, bank: Bank) -> None:
+def _check_backbone(learner: FeatureLearner, bank: Bank, augment: Augment | None) -> None:
     backbone, size = _copied(learner.backbone), learner.backbone.feature_size
     if backbone is None:
         return
     device = learner.base_mean.device
     index = torch.tensor([0, len(bank) - 1], device=bank.device)
-    images = gather_images(bank.items, index, bank.mean, bank.std).to(device)
+    images = training_images(bank.items, index, bank.mean, bank.std, augment, seed=0).to(device)
     name = f"backbone: {_name(learner.backbone)}"
     with draws_kept(), torch.no_grad(), tried(name, f"images {list(images.shape)}"):
         backbone.train()

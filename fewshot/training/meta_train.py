@@ -9,7 +9,7 @@ from torch import nn
 
 from fewshot.augment.pixels import Augment
 from fewshot.data.bank import Bank
-from fewshot.data.image_format import ImageFormat
+from fewshot.data.image_format import in_format
 from fewshot.device import draws_kept
 from fewshot.episodes.images import ImageProtocol, ImageSampler
 from fewshot.episodes.protocol import Protocol
@@ -17,7 +17,7 @@ from fewshot.episodes.sampler import EpisodeSampler
 from fewshot.episodes.views import ViewProtocol, ViewSampler
 from fewshot.errors import FewshotError, check_kind
 from fewshot.evaluation.scoring import evaluate
-from fewshot.learners.learner import Learner, check_image_format, check_tasks
+from fewshot.learners.learner import Learner, check_image_format, check_tasks, trained_format
 from fewshot.learners.own_parts import check_own_parts
 from fewshot.training.base_features import tell_base_features
 from fewshot.training.fabric import Trainer, make_fabric
@@ -64,7 +64,8 @@ def meta_train(
             that trains on images, a `ViewProtocol` for training without labels (validation uses labels all the same).
         validation_bank: validation classes; None trains to the end and keeps the last weights.
         validation_protocol: validation episodes; by default 500 of those of `protocol`.
-        base_bank: the images of `bank` as tests show them, whose frozen features the learner hears of; by default `bank`.
+        base_bank: the images of `bank` as tests show them, whose frozen features the learner hears of; by default those of `bank`,
+            scaled as a whole where `augment` makes another size of them.
         optimizer: parameters to an optimiser; by default Adam at 1e-3.
         schedule: `(episodes done, all episodes) -> factor` on the learning rates.
         settings: how the loop runs.
@@ -96,12 +97,14 @@ def meta_train(
             "of the command does"
         )
     check_own_parts(learner.to(fabric.device), bank, protocol, augment)
-    images = ImageFormat.of(bank) if bank.is_images else learner.image_format
+    images = trained_format(bank, augment) if bank.is_images else learner.image_format
     for other in (validation_bank, base_bank):
         if other is not None:
-            check_image_format(images, other, "ImageFormat.of(bank)")
+            check_image_format(images, other, "fewshot.learners.learner.trained_format(bank, augment)")
     bank = bank.near(fabric.device)
     base = bank if base_bank is None else base_bank.near(fabric.device)
+    if base.is_images:
+        base = in_format(base, images)
     if not learner.reads_attributes:
         bank, base = bank.without_attributes(), base.without_attributes()
     if learner.trains_on_images:

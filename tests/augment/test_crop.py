@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as reference
 
-from fewshot.augment.crop import draw_boxes, resized_crops
+from fewshot.augment.crop import draw_boxes, resized_crops, scaled_together
 from fewshot.augment.erasing import draw_holes, erase
 
 
@@ -23,6 +23,26 @@ def test_parts_are_scaled_up_as_by_torchvision(height, width):
         for image, box in zip(x, boxes, strict=True)
     ]
     torch.testing.assert_close(resized_crops(x, boxes), torch.stack(expected), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("scaled", [resized_crops, scaled_together])
+@pytest.mark.parametrize(("height", "width", "size"), [(20, 20, 8), (31, 17, 12), (9, 12, 15), (12, 12, 12)])
+def test_parts_of_other_sizes_are_scaled_as_by_torchvision(scaled, height, width, size):
+    x = torch.rand(30, 3, height, width, generator=generator())
+    boxes = draw_boxes(30, height, width, (0.05, 1.0), (0.5, 2.0), generator(1))
+    expected = [
+        reference.resized_crop(image, *box.tolist(), [size, size], antialias=True)
+        for image, box in zip(x, boxes, strict=True)
+    ]
+    torch.testing.assert_close(scaled(x, boxes, size), torch.stack(expected), rtol=0, atol=2e-5)
+
+
+def test_a_part_made_smaller_by_a_whole_factor_keeps_its_mean_and_loses_what_is_too_fine():
+    stripes = torch.ones(1, 1, 40, 40)
+    stripes[..., ::2] = 0
+    made = resized_crops(stripes, torch.tensor([[4, 4, 32, 32]]), 8)
+    # Without antialiasing it would be 0 or 1 throughout, by where the new pixels lie.
+    torch.testing.assert_close(made[..., 1:-1], torch.full((1, 1, 8, 6), 0.5))
 
 
 def test_the_whole_image_is_the_image():

@@ -114,6 +114,20 @@ def test_everything_at_once_is_a_function_of_images_and_generator():
     torch.testing.assert_close(moved, out)
 
 
+def test_parts_of_larger_images_have_the_size_asked_for_and_all_else_is_done_to_them():
+    x = torch.rand(300, 3, 32, 32, generator=generator())
+    cut = ImageAugment(crop_scale=(0.1, 1.0), size=8)
+    out = cut(x, generator(3))
+    assert out.shape == (300, 3, 8, 8)
+    # Parts have as much in them whatever they are scaled to: those of the image's size, made smaller, are much the same.
+    large = ImageAugment(crop_scale=(0.1, 1.0))(x, generator(3))
+    assert (out - torch.nn.functional.interpolate(large, (8, 8), mode="area")).abs().mean() < 0.05
+    erased = ImageAugment(crop_scale=(0.1, 1.0), size=8, erase=1.0, erase_value=0.0)(x, generator(3))
+    share = (erased == 0).all(1).double().mean()
+    assert 0.1 < share < 0.25
+    assert torch.equal(torch.where(erased == 0, 0, out), erased)
+
+
 def test_grey_images_have_no_colours_to_change():
     x = torch.rand(5, 1, 12, 12, generator=generator())
     assert torch.equal(ImageAugment(saturation=0.5, hue=0.5)(x, generator()), x)
@@ -146,6 +160,8 @@ def test_factors_are_spread_around_one(more):
         ({"brightness": -0.1}, "augment.brightness=-0.1; expected at least 0"),
         ({"hue": 0.6}, "augment.hue=0.6; expected 0 to 0.5"),
         ({"erase": 1.1}, "augment.erase=1.1; expected 0 to 1"),
+        ({"size": 8}, "augment.size=8 is of random parts, and there are none"),
+        ({"size": 0, "crop_scale": (0.5, 1.0)}, "augment.size=0; expected a whole number"),
     ],
 )
 def test_what_makes_no_sense_is_refused(options, words):
@@ -173,6 +189,7 @@ def test_training_images_are_changed_before_they_are_normalised():
     [
         {"shift": 2, "flip": True, "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "jitter": 0.5},
         {"vertical_flip": True, "crop_scale": (0.3, 1.0), "hue": 0.2, "grey": 0.3, "erase": 0.5},
+        {"crop_scale": (0.3, 1.0), "size": 9, "flip": True, "contrast": 0.4, "dropout": 0.2, "erase": 0.5},
         {"contrast": 0.4, "dropout": 0.2},
         {},
     ],

@@ -22,11 +22,17 @@ from ..data.conftest import noise, packed, picture
 from .conftest import exit_code, only_run
 
 IMAGES = 6
+TEST = [
+    "episodes.test.way=2",
+    "episodes.test.query=3",
+    "episodes.test.episodes=3",
+    "trainer.accelerator=cpu",
+    "trainer.threads=1",
+]
 CLASSIFIER = [
     "data=mini_imagenet", "data.root=raw", "data.prepared=prepared", "data.pipeline=simpleshot", "learner=classifier",
     "head=nearest_centroid", "augment=resized_crop", "backbone.width=4", "training.epochs=1", "training.batch_size=6",
-    "episodes.val.way=2", "episodes.test.way=2", "episodes.test.query=3", "episodes.val.episodes=2",
-    "episodes.test.episodes=3", "trainer.accelerator=cpu", "trainer.threads=1",
+    "episodes.val.way=2", "episodes.val.episodes=2", *TEST,
 ]  # fmt: skip
 
 
@@ -53,7 +59,8 @@ def run(tmp_path, monkeypatch):
     threads = torch.get_num_threads()
 
     def command(*arguments: str) -> int:
-        return exit_code(monkeypatch, *CLASSIFIER, *arguments)
+        trains = not any(argument.startswith("checkpoint=") for argument in arguments)
+        return exit_code(monkeypatch, *(CLASSIFIER if trains else TEST), *arguments)
 
     yield command
     torch.set_num_threads(threads)
@@ -87,10 +94,37 @@ def test_it_is_another_training_than_one_on_what_tests_see(run, tmp_path):
     assert not torch.equal(weights["whole"][name], weights["middl"][name])
 
 
+def test_parts_of_larger_images_are_cut_to_the_size_of_the_tests(run, tmp_path):
+    assert run("data.training_pipeline=squash120", "augment.size=84") == 0
+    path = only_run(tmp_path) / "best.safetensors"
+    weights, facts = load_weights(path)
+    assert facts["train_data"] == "mini_imagenet/train (squash120 as simpleshot from 84px)"
+    assert (facts["images"]["height"], facts["images"]["width"]) == (84, 84)
+    (mean,) = (value for name, value in weights.items() if name.endswith("base_mean"))
+    torch.testing.assert_close(mean, features_mean(tmp_path, weights, "simpleshot"), rtol=1e-4, atol=1e-5)
+    assert run("mode=test", f"checkpoint={path}") == 0
+
+
+def test_seen_classes_are_tested_as_tests_show_them_though_training_cut_parts_of_larger_images(run, tmp_path, capfd):
+    own = ["data.training_pipeline=squash120", "augment.size=84", "held_out=0.5"]
+    assert run(*own, "mode=train") == 0
+    capfd.readouterr()
+    assert run("mode=generalised", f"checkpoint={only_run(tmp_path) / 'best.safetensors'}") == 0
+    assert "harmonic mean" in capfd.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["data.training_pipeline=chen224"], "has images of 224 pixels, simpleshot of 84; squash84"),
+        (
+            ["data.training_pipeline=chen224"],
+            "chen224 makes training images of 224x224 pixels, tests show 84x84; augment=",
+        ),
+        (
+            ["data.training_pipeline=squash120", "augment.size=90"],
+            "augment.size=90 makes training images of 90x90 pixels",
+        ),
+        (["augment.size=90"], "augment.size=90 makes training images of 90x90 pixels, tests show 84x84; leave it out"),
         (["data.training_pipeline=nosuch"], "data.training_pipeline=nosuch; expected one of ravi84"),
     ],
 )

@@ -51,6 +51,14 @@ def test_augmented_views_differ_from_each_other_and_from_the_image(bank):
     assert not torch.equal(both.support, ViewSampler(bank, SMALL).episodes(0, 1).support)
 
 
+def test_views_of_another_size_need_supports_that_are_augmented_too(bank):
+    cut = ImageAugment(crop_scale=(0.3, 1.0), size=16)
+    with pytest.raises(FewshotError, match=r"augment\.size=16 of images of 28x28, and supports are shown as they are"):
+        ViewSampler(bank, SMALL, cut)
+    made = ViewSampler(bank, replace(SMALL, augment_support=True), cut).episodes(0, 1)
+    assert made.support.shape[-2:] == made.query.shape[-2:] == (16, 16)
+
+
 def test_labels_play_no_part(bank):
     # The same items under other labels; sorted as they must be, they tell other classes apart.
     other = bank.replacing(labels=(torch.arange(len(bank)) >= 7).long(), class_names=["a", "b"])

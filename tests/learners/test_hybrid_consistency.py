@@ -173,6 +173,11 @@ def test_the_consistency_grows_with_the_images_that_were_seen(bank):
     assert int(made.state_dict()["images_trained"]) == 60
 
 
+def test_a_strong_augmentation_that_makes_another_size_is_refused():
+    with pytest.raises(FewshotError, match=r"learner\.strong\.size=16; expected null"):
+        learner(strong=ImageAugment(crop_scale=(0.5, 1.0), size=16))
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -13,9 +13,12 @@ import pytest
 import torch
 from torch import nn
 
+from fewshot.augment.image_augment import ImageAugment
 from fewshot.backbones.conv4 import Conv4
+from fewshot.data.image_format import in_format
 from fewshot.episodes.protocol import Protocol
 from fewshot.errors import FewshotError
+from fewshot.evaluation.embedding import embed_bank
 from fewshot.evaluation.scoring import evaluate
 from fewshot.heads.logistic import LogisticHead
 from fewshot.heads.prototype import PrototypeHead
@@ -36,13 +39,13 @@ def make_learner(seed=0) -> MetricLearner:
     return MetricLearner(Conv4(1, width=8, image_size=28), PrototypeHead(learn_temperature=True), CrossEntropy())
 
 
-def train(bank, folder=None, episodes=40, learner=None, validation=True, **options):
+def train(bank, folder=None, episodes=40, learner=None, validation=True, training_bank=None, **options):
     learner = learner or make_learner()
     settings = TrainingSettings(
         **({"validate_every": 20, "log_every": 10, "checkpoint_every": 10} | options.pop("settings", {}))
     )
     result = meta_train(
-        learner, bank, Protocol(5, 1, 5, episodes=episodes), bank if validation else None, Protocol(5, 1, 5, episodes=30),
+        learner, training_bank or bank, Protocol(5, 1, 5, episodes=episodes), bank if validation else None, Protocol(5, 1, 5, episodes=30),
         settings=settings, trainer=options.pop("trainer", CPU), folder=folder, show_progress=False, **options,
     )  # fmt: skip
     return learner, result
@@ -335,6 +338,19 @@ def test_a_head_that_passes_no_gradient_on_is_refused(bank):
     learner = MetricLearner(Conv4(1, width=8, image_size=28), LogisticHead(), CrossEntropy())
     with pytest.raises(FewshotError, match="LogisticHead scores features and passes no gradient on"):
         train(bank, learner=learner)
+
+
+def test_parts_of_larger_images_are_trained_on_in_the_size_of_the_tests(bank, bank_of):
+    larger, cut = bank_of(size=56, seed=3), ImageAugment(crop_scale=(0.2, 1.0), size=28)
+    learner, _ = train(bank, episodes=4, validation=True, training_bank=larger, augment=cut)
+    assert (learner.image_format.height, learner.image_format.width) == (28, 28)
+    # By default the learner hears of the features of whole images, made as small.
+    small = in_format(larger, learner.image_format)
+    torch.testing.assert_close(learner.base_mean, embed_bank(learner, small).items.mean(0))
+    learner, _ = train(bank, episodes=4, training_bank=larger, augment=cut, base_bank=bank)
+    torch.testing.assert_close(learner.base_mean, embed_bank(learner, bank).items.mean(0))
+    with pytest.raises(FewshotError, match=r"has 56x56 pixels.*is trained on 28x28.*trained_format\(bank, augment\)"):
+        train(larger, training_bank=larger, augment=cut)
 
 
 def test_other_banks_must_have_the_images_form_before_anything_is_trained(bank, bank_of, tmp_path):
