@@ -84,7 +84,7 @@ def _inside(length: Int64[Tensor, "n 1"], size: int, dtype: torch.dtype) -> Floa
 def _scaled_one_by_one(
     images: Float[Tensor, "n c h w"], boxes: Int64[Tensor, "n 4"], size: int
 ) -> Float[Tensor, "n c s s"]:
-    """Twice as fast on a CPU as `scaled_together`."""
+    """`resized_crops` to a square, several times as fast on a CPU as `scaled_together`."""
     out = images.new_empty(*images.shape[:2], size, size)
     for i, (top, left, height, width) in enumerate(boxes.tolist()):
         part = images[i : i + 1, :, top : top + height, left : left + width]

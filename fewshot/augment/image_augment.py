@@ -1,5 +1,6 @@
 """Random changes of a batch of training images."""
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 
@@ -93,17 +94,17 @@ class ImageAugment:
                 )
         self.shift, self.flip, self.vertical_flip = shift, flip, vertical_flip
         self.dropout, self.erase, self.erase_value = dropout, erase, erase_value
-        self.crop_scale, self.crop_ratio, self.size = crop_scale and tuple(crop_scale), tuple(crop_ratio), size
+        self.crop_scale, self.crop_ratio, self.makes_size = crop_scale and tuple(crop_scale), tuple(crop_ratio), size
         self.colours, self.jitter, self.grey = {name: v for name, v in amounts.items() if v}, jitter, grey
 
     def __call__(self, images: Float[Tensor, "n c h w"], generator: torch.Generator) -> Float[Tensor, "n c s t"]:
         """Changed copies of images with values in 0..1; `generator` lives on their device."""
         changes = self.changes(len(images), *images.shape[2:], generator)
-        if not changes or not len(images):
+        if not changes:
             return images
-        size = self.size
-        out = torch.empty_like(images) if size is None else images.new_empty(*images.shape[:2], size, size)
-        for rows in chunks(len(images), images[0].numel(), images.device):
+        shape = (*images.shape[:2], *size_after(self, *images.shape[2:]))
+        out = torch.empty_like(images) if shape == images.shape else images.new_empty(shape)
+        for rows in chunks(len(images), math.prod(shape[1:]), images.device):
             out[rows] = changed(images[rows].clone(), changes, rows)
         return out
 
@@ -131,7 +132,7 @@ class ImageAugment:
             yield Change(partial(moved, shift=self.shift), (mirrored, upside_down, down, right), moves=True)
         if self.crop_scale is not None:
             boxes = draw_boxes(n, height, width, self.crop_scale, self.crop_ratio, generator)
-            yield Change(partial(resized_crops, size=self.size), (boxes,))
+            yield Change(partial(resized_crops, size=self.makes_size), (boxes,))
 
     def _colours(self, n: int, generator: torch.Generator) -> Iterator[Change]:
         def draw() -> Tensor:

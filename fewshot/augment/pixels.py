@@ -1,5 +1,6 @@
 """From stored uint8 pixels to the floats that a network sees."""
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import takewhile
@@ -13,13 +14,13 @@ Augment = Callable[[Tensor, torch.Generator], Tensor]
 """Images `[n, c, h, w]` with values in 0..1 to changed copies of them; the generator lives on their device.
 
 One that has `changes(n, height, width, generator)`, as `ImageAugment`, is done a few images at a time. One that makes squares of
-another size says so by its `size`, the side in pixels.
+another size says so by `makes_size`, their side in pixels, so that tests see that size too.
 """
 
 
 def size_after(augment: Augment | None, height: int, width: int) -> tuple[int, int]:
     """Height and width of images that `augment` has changed."""
-    side = getattr(augment, "size", None)
+    side = getattr(augment, "makes_size", None)
     return (height, width) if side is None else (side, side)
 
 
@@ -100,7 +101,7 @@ def training_images(
     changes = augment.changes(len(index), *items.shape[2:], generator)
     moves = list(takewhile(lambda change: change.moves, changes))
     others = changes[len(moves) :]
-    for rows in chunks(len(index), items[0].numel(), items.device):
+    for rows in chunks(len(index), math.prod(shape[1:]), items.device):
         images = changed(items.index_select(0, index[rows]), moves, rows).float().div_(255)
         out[rows] = changed(images, others, rows).sub_(mean).div_(std)
     return out

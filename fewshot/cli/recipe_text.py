@@ -21,6 +21,8 @@ _USUAL = {
     "data.train": ("train",),
     "data.base_classes": (None,),
     "data.training_pipeline": (None,),
+    "augment.size": (None,),
+    "learner.strong.size": (None,),
     "augment.vertical_flip": (False,),
     "augment.jitter": (1.0,),
     "augment.grey": (0.0,),

@@ -69,7 +69,7 @@ def open_training_banks(
         size = tuple(train.items.shape[2:])
         _check_size(augment, size, size, None)
     if unlabelled:
-        ViewSampler(banks["train"], protocols["train"])
+        ViewSampler(banks["train"], protocols["train"], augment)
     elif not classifies:
         EpisodeSampler(banks["train"], protocols["train"])
     if unlabelled or split != "train":
@@ -253,7 +253,7 @@ def _check_size(augment: Augment | None, own: tuple[int, ...], shown: tuple[int,
     made = size_after(augment, *own)
     if made == shown:
         return
-    why = f"data.training_pipeline={pipeline}" if made == own else f"augment.size={augment.size}"
+    why = f"data.training_pipeline={pipeline}" if made == own else f"augment.size={augment.makes_size}"
     how = (
         "leave it out"
         if own == shown

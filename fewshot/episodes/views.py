@@ -84,8 +84,8 @@ class ViewSampler:
         own = tuple(bank.items.shape[2:])
         if not protocol.augment_support and size_after(augment, *own) != own:
             raise FewshotError(
-                f"augment.size={augment.size} of images of {own[0]}x{own[1]}, and supports are shown as they are; use "
-                f"episodes.train.augment_support=true, or leave the size out"
+                f"augment.size={augment.makes_size} of images of {own[0]}x{own[1]}, and supports are shown as they are; use "
+                f"episodes.train.augment_support=true, or images of that size"
             )
         self.bank, self.protocol = bank, protocol
         self.augment, self.channels_last = augment, channels_last

@@ -76,9 +76,9 @@ class HybridConsistencyLearner(ClassifierLearner):
                 raise FewshotError(f"learner.{name}={value}; expected more than 0")
         if not callable(strong):
             raise FewshotError("learner.strong=null; expected an augmentation, chosen by augment@learner.strong=NAME")
-        if getattr(strong, "size", None) is not None:
+        if getattr(strong, "makes_size", None) is not None:
             raise FewshotError(
-                f"learner.strong.size={strong.size}; expected null: the images keep the size that training gave them"
+                f"learner.strong.size={strong.makes_size}; expected null: the images keep the size that training gave them"
             )
         deepest = getattr(backbone, "levels", 0)
         if levels is None:

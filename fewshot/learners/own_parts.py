@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
-from fewshot.augment.pixels import Augment, training_images
+from fewshot.augment.pixels import Augment, gather_images, size_after
 from fewshot.data.bank import Bank
 from fewshot.device import device_of, draws_kept, has_room
 from fewshot.episodes.images import ImageProtocol
@@ -71,6 +72,11 @@ def _check_augment(augment: Augment, bank: Bank, device: torch.device) -> None:
         raise FewshotError(
             f"{where} makes {found} of images {list(images.shape)}; expected as many torch.float32 images of as many channels"
         )
+    side = getattr(own, "makes_size", None)
+    if side is not None and made.shape[2:] != (side, side):
+        raise FewshotError(
+            f"{where} makes images {list(made.shape)}; its makes_size={side} promises {side}x{side} pixels"
+        )
     most = float(made.max())
     if not most <= _LARGEST:
         raise FewshotError(f"{where} makes pixels of up to {most:.3g}; expected 0 to 1, as it is given")
@@ -82,7 +88,8 @@ def _check_backbone(learner: FeatureLearner, bank: Bank, augment: Augment | None
         return
     device = learner.base_mean.device
     index = torch.tensor([0, len(bank) - 1], device=bank.device)
-    images = training_images(bank.items, index, bank.mean, bank.std, augment, seed=0).to(device)
+    images = gather_images(bank.items, index, bank.mean, bank.std).to(device)
+    images = interpolate(images, size_after(augment, *images.shape[2:]))
     name = f"backbone: {_name(learner.backbone)}"
     with draws_kept(), torch.no_grad(), tried(name, f"images {list(images.shape)}"):
         backbone.train()

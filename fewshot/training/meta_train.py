@@ -103,8 +103,8 @@ def meta_train(
             check_image_format(images, other, "fewshot.learners.learner.trained_format(bank, augment)")
     bank = bank.near(fabric.device)
     base = bank if base_bank is None else base_bank.near(fabric.device)
-    if base.is_images:
-        base = in_format(base, images)
+    if base_bank is None and bank.is_images and learner.scores_frozen_features:
+        base = in_format(bank, images)
     if not learner.reads_attributes:
         bank, base = bank.without_attributes(), base.without_attributes()
     if learner.trains_on_images:

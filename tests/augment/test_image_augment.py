@@ -122,6 +122,7 @@ def test_parts_of_larger_images_have_the_size_asked_for_and_all_else_is_done_to_
     # Parts have as much in them whatever they are scaled to: those of the image's size, made smaller, are much the same.
     large = ImageAugment(crop_scale=(0.1, 1.0))(x, generator(3))
     assert (out - torch.nn.functional.interpolate(large, (8, 8), mode="area")).abs().mean() < 0.05
+    assert cut(x[:0], generator(3)).shape == (0, 3, 8, 8)
     erased = ImageAugment(crop_scale=(0.1, 1.0), size=8, erase=1.0, erase_value=0.0)(x, generator(3))
     share = (erased == 0).all(1).double().mean()
     assert 0.1 < share < 0.25

@@ -29,9 +29,9 @@ TEST = [
     "trainer.accelerator=cpu",
     "trainer.threads=1",
 ]
+DATA = ["data=mini_imagenet", "data.root=raw", "data.prepared=prepared", "data.pipeline=simpleshot"]
 CLASSIFIER = [
-    "data=mini_imagenet", "data.root=raw", "data.prepared=prepared", "data.pipeline=simpleshot", "learner=classifier",
-    "head=nearest_centroid", "augment=resized_crop", "backbone.width=4", "training.epochs=1", "training.batch_size=6",
+    *DATA, "learner=classifier", "head=nearest_centroid", "augment=resized_crop", "backbone.width=4", "training.epochs=1", "training.batch_size=6",
     "episodes.val.way=2", "episodes.val.episodes=2", *TEST,
 ]  # fmt: skip
 
@@ -135,3 +135,14 @@ def test_what_cannot_be_is_one_line(run, tmp_path, capfd, arguments, words):
     assert words in err
     assert err.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_views_cut_from_larger_images_need_supports_that_are_views_too(run, monkeypatch, tmp_path, capfd):
+    views = [
+        *DATA, *TEST, "learner=protoclr", "episodes=unlabelled", "augment=views_photos", "data.training_pipeline=squash120",
+        "augment.size=84", "episodes.train.way=4", "episodes.train.episodes=2", "backbone.width=4",
+    ]  # fmt: skip
+    assert exit_code(monkeypatch, *views) == 2
+    assert "augment.size=84 of images of 120x120, and supports are shown as they are" in capfd.readouterr().err
+    assert not (tmp_path / "runs").exists()
+    assert exit_code(monkeypatch, *views, "episodes.train.augment_support=true") == 0

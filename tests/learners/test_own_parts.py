@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy, cross_entropy, one_hot
 
 from fewshot import FewshotError, LossValue, MetricLearner, Protocol, PrototypeHead, TrainingLoss, meta_train
+from fewshot.augment.image_augment import ImageAugment
 from fewshot.backbones.conv4 import Conv4
 from fewshot.backbones.pixels import Pixels
 from fewshot.learners.classifier import ClassifierLearner
@@ -151,6 +152,32 @@ def test_learners_of_ones_own_may_use_their_parts_in_their_own_way(bank):
 def test_an_augmentation_that_makes_other_images_is_one_line(bank, augment, words):
     with pytest.raises(FewshotError, match=f"augment: .*{words}"):
         meta_train(learner_of(), bank, PROTOCOL, augment=augment, show_progress=False)
+
+
+def test_an_augmentation_that_makes_another_size_says_so_and_keeps_its_word(bank):
+    class Cut:
+        # Of what it cuts, not of what it makes.
+        size = 4
+
+        def __call__(self, images, generator):
+            return images[..., :16, :16]
+
+    learner = learner_of(backbone=Conv4(channels=1, image_size=28, width=4))
+    meta_train(learner, bank, PROTOCOL, augment=Cut(), show_progress=False)
+    assert learner.image_format.height == 28, "a size that is not told is taken for that of the images"
+    telling = Cut()
+    telling.makes_size = 16
+    meta_train(learner, bank, PROTOCOL, augment=telling, show_progress=False)
+    assert learner.image_format.height == learner.image_format.width == 16
+    telling.makes_size = 20
+    with pytest.raises(FewshotError, match=r"Cut makes images \[2, 1, 16, 16\]; its makes_size=20 promises 20x20"):
+        meta_train(learner, bank, PROTOCOL, augment=telling, show_progress=False)
+
+
+def test_a_backbone_of_ones_own_is_tried_with_images_of_the_size_that_training_makes(bank_of):
+    # It takes 28x28 alone.
+    cut = ImageAugment(crop_scale=(0.3, 1.0), size=28)
+    meta_train(learner_of(), bank_of(size=56, seed=1), PROTOCOL, augment=cut, show_progress=False)
 
 
 def test_noise_and_crops_are_augmentations(bank):

@@ -80,6 +80,13 @@ def test_it_is_what_training_by_hand_on_features_of_eval_mode_gives(known):
         torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-3)
 
 
+def test_what_it_hears_of_the_base_classes_may_be_of_images(known):
+    learner = learner_of()
+    features = features_of(learner, {"train": known})["train"]
+    meta_train(learner, features, TASKS, base_bank=known, settings=SETTINGS, show_progress=False)
+    torch.testing.assert_close(learner.base_mean, features.items.mean(0), atol=1e-5, rtol=1e-4)
+
+
 def test_training_itself_never_runs_the_backbone(known):
     learner = learner_of()
     train(learner, known)
