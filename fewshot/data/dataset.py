@@ -58,7 +58,12 @@ class DataSet(ABC):
 
     def write(self, split: str, folder: Path, report: Report | None = None) -> None:
         """Make the bank of `split` in `folder`; the whole of it appears at once."""
-        save_bank(self.build(split), folder)
+        bank = self.build(split)
+        save_bank(bank, folder, self.source())
+
+    def source(self) -> str:
+        """Where the public files that `build` reads lie; empty for what is made without any."""
+        return ""
 
     def audit(self, split: str, report: Report | None = None) -> Audit | None:
         """Compare the public files of `split` with what is known about them; None if they are not here."""

@@ -92,6 +92,9 @@ class Omniglot(DataSet):
             pipeline="omniglot28",
         )
 
+    def source(self) -> str:
+        return str(self._present() or "")
+
     def audit(self, split: str, report: Report | None = None) -> Audit | None:
         base = self._present()
         if base is None:

@@ -24,8 +24,13 @@ _STAMP = "checked.json"
 Check = Literal["changed", "always", "never"]
 
 
-def save_bank(bank: Bank, folder: Path | str) -> None:
+def save_bank(bank: Bank, folder: Path | str, source: str = "") -> None:
     """Write `bank` to `folder`: the whole of it appears at once, or nothing.
+
+    Args:
+        bank: what is written.
+        folder: a new one, or that of another bank, which this one replaces.
+        source: where the files lie that it was made from, if from any.
 
     Raises:
         FewshotError: the place cannot be written to, or holds something that is not a bank.
@@ -53,7 +58,7 @@ def save_bank(bank: Bank, folder: Path | str) -> None:
             "std": list(bank.std),
             "fingerprint": bank.fingerprint,
             "class_names": list(bank.class_names),
-        }
+        } | ({"source": source} if source else {})
         publish(temporary, folder, description)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

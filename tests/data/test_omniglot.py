@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from fewshot.cli.data_tables import source_of
 from fewshot.data import omniglot
 from fewshot.data.manifest import class_list, manifest
 from fewshot.data.omniglot import Omniglot
@@ -55,6 +56,12 @@ def test_pixels_are_those_of_the_published_pipeline(tree):
 
 def test_the_folder_itself_can_be_the_root(tree):
     assert Omniglot(tree / "raw" / "omniglot-py", tree / "p", download=False).bank("test").num_classes == 4
+
+
+def test_a_bank_says_where_the_drawings_lay(tree):
+    for root in ("raw", "raw/omniglot-py"):
+        folder = Omniglot(tree / root, tree / "p", download=False).prepare("test", force=True)
+        assert source_of(folder) == str(tree / "raw/omniglot-py")
 
 
 def test_a_missing_class_is_named(tree):
