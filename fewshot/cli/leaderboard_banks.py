@@ -8,7 +8,7 @@ import pandas as pd
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from fewshot.cli.run_banks import open_test_banks
+from fewshot.cli.tested_banks import open_test_banks
 from fewshot.data.bank import Bank
 from fewshot.data.catalog import made_dataset
 from fewshot.data.image_format import ImageFormat

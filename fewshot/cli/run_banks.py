@@ -1,20 +1,18 @@
-"""The banks of a run: those it trains on, and those it is tested on."""
+"""The banks that a run trains and validates on."""
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 
 from fewshot.augment.pixels import Augment, size_after
-from fewshot.cli.data_progress import progress_bars
+from fewshot.cli.data_progress import open_split
+from fewshot.cli.seen_classes import check_disjoint
 from fewshot.cli.typed import plain
 from fewshot.data.bank import Bank
 from fewshot.data.base_classes import with_base_classes
-from fewshot.data.catalog import dataset_names, open_dataset
 from fewshot.data.dataset import DataSet
-from fewshot.data.folder import ImageFolder
 from fewshot.data.held_out import hold_out
 from fewshot.data.image_format import ImageFormat, in_format
 from fewshot.data.photo_set import PhotoSet
@@ -22,8 +20,6 @@ from fewshot.episodes.protocol import Protocol
 from fewshot.episodes.sampler import EpisodeSampler
 from fewshot.episodes.views import ViewProtocol, ViewSampler
 from fewshot.errors import FewshotError
-
-_WORDNET, _ROTATION = re.compile(r"n\d{8}\b"), re.compile(r"/rot\d{3}$")
 
 
 def open_training_banks(
@@ -76,7 +72,7 @@ def open_training_banks(
         why = "labels would choose the weights" if unlabelled else f"{split} was trained on"
         console.print(f"no validation ({why}): the last weights are kept")
     elif "val" in dataset.splits:
-        banks["val"] = _open(dataset, "val", console)
+        banks["val"] = open_split(dataset, "val", console)
         EpisodeSampler(banks["val"], protocols["val"])
         check_disjoint(banks["val"], {_name(banks["train"]): banks["train"].class_names})
     return banks
@@ -144,80 +140,11 @@ def open_validation_bank(
         raise FewshotError(
             f"{dataset.name} has no validation classes to tune on; its splits are {', '.join(dataset.splits)}"
         )
-    bank = _open(dataset, "val", console)
+    bank = open_split(dataset, "val", console)
     EpisodeSampler(bank, protocol)
     trained = train_data.partition(" (")[0]
     check_disjoint(bank, {name: classes for name, classes in seen.items() if name == trained or name != _name(bank)})
     return bank if trained_on is None else in_format(bank, trained_on)
-
-
-def open_test_banks(
-    data: DictConfig,
-    dataset: DataSet,
-    seen: Mapping[str, Iterable[str]],
-    protocol: Protocol,
-    trained_on: ImageFormat | None,
-    console: Console,
-) -> dict[str, Bank]:
-    """The test banks of `data.test`, or that of `dataset`, by what the names of their files end in.
-
-    Args:
-        data: the configuration of the data.
-        dataset: the one that is trained on.
-        seen: names of the classes that were trained or validated on, which must not be tested, by their bank.
-        protocol: of the test.
-        trained_on: the format that the images are brought to; None leaves them as they are.
-        console: hears what is prepared.
-
-    Raises:
-        FewshotError: `data.test` cannot be read, a class was trained on, or a bank is too small.
-    """
-    chosen = data.get("test")
-    datasets = [dataset] if chosen is None else [_chosen(entry, dataset) for entry in _entries(chosen)]
-    banks = {}
-    for other in datasets:
-        bank = _open(other, "test", console)
-        EpisodeSampler(bank, protocol)
-        check_disjoint(bank, seen)
-        if trained_on is not None:
-            bank = in_format(bank, trained_on)
-        label = "" if chosen is None else f"-{bank.name}-{bank.split}"
-        if label in banks:
-            raise FewshotError(f"data.test={OmegaConf.to_container(chosen)} names {label[1:]} twice; leave one out")
-        banks[label] = bank
-    return banks
-
-
-def _entries(chosen: object) -> list:
-    entries = list(chosen) if isinstance(chosen, ListConfig) else [chosen]
-    if not entries:
-        raise FewshotError("data.test=[] names no data set; leave it out to test on the data that is trained on")
-    return entries
-
-
-def _chosen(entry: object, trained: DataSet) -> DataSet:
-    """The data set that an entry of `data.test` means: a name, or a mapping with `data` and options."""
-    options = (
-        {"data": entry}
-        if isinstance(entry, str)
-        else OmegaConf.to_container(entry)
-        if isinstance(entry, DictConfig)
-        else {}
-    )
-    if not isinstance(options, dict) or not isinstance(options.get("data"), str):
-        raise FewshotError(
-            f"data.test has the entry {entry!r}; expected a name ({', '.join(dataset_names())}), or one with options "
-            f"such as {{data: cub, split: easyfsl}}"
-        )
-    name = options.pop("data")
-    if name == trained.name and not options:
-        # As it was configured, not with the defaults of its file.
-        return trained
-    shared = {"prepared": str(trained.prepared)}
-    # A folder of one's own is a data set of its own: no other lies in it, and it in no other.
-    if name != "folder" and not isinstance(trained, ImageFolder):
-        shared["root"] = str(trained.root)
-    return open_dataset(name, **(shared | options))
 
 
 def _trained_split(data: Mapping) -> str:
@@ -226,7 +153,7 @@ def _trained_split(data: Mapping) -> str:
 
 def _open_base(dataset: DataSet, data: Mapping, held_out: float, console: Console) -> tuple[Bank, Bank | None]:
     """The images that a configuration of data trains on, and those of the same classes that are held out."""
-    bank = _open(dataset, _trained_split(data), console)
+    bank = open_split(dataset, _trained_split(data), console)
     base_classes = plain(data.get("base_classes"), "data.base_classes")
     if base_classes is not None:
         bank = with_base_classes(bank, base_classes, dataset.name)
@@ -282,35 +209,5 @@ def _training_images(base: Bank, dataset: DataSet, data: Mapping, held_out: floa
     return in_format(bank, replace(ImageFormat.of(base), height=height, width=width))
 
 
-def _open(dataset: DataSet, split: str, console: Console) -> Bank:
-    if not dataset.is_prepared(split):
-        console.print(f"preparing {dataset.name}/{split} in {dataset.folder(split)}")
-        with progress_bars() as bars:
-            dataset.prepare(split, report=bars(f"{dataset.name}/{split}"))
-    return dataset.bank(split)
-
-
 def _name(bank: Bank) -> str:
     return f"{bank.name}/{bank.split}"
-
-
-def _what(name: str) -> str:
-    """What a class is, however its data set puts it: a WordNet id for what begins with one, a character for its rotations."""
-    return _WORDNET.match(name)[0] if _WORDNET.match(name) else _ROTATION.sub("", name)
-
-
-def check_disjoint(bank: Bank, seen: Mapping[str, Iterable[str]]) -> None:
-    """Raise a FewshotError if a class of `bank` was seen in training, under whatever name.
-
-    Args:
-        bank: to be tested or validated on.
-        seen: names of classes by the bank that they were seen in.
-    """
-    own = {_what(name): name for name in bank.class_names}
-    for other, names in seen.items():
-        shared = {own[what] for what in own.keys() & {_what(name) for name in names}}
-        if shared:
-            raise FewshotError(
-                f"{len(shared)} of the classes of {other} are in {bank.name}/{bank.split} too, such as "
-                f"{min(shared)!r}; meta-test needs classes that training has not seen"
-            )

@@ -11,10 +11,11 @@ from torch import Tensor
 from fewshot.augment.pixels import Augment
 from fewshot.cli import checkpoint_config, recipe, recipe_checks, recipe_text
 from fewshot.cli.planned_tests import PlannedTest, planned_tests
-from fewshot.cli.run_banks import open_base_banks, open_test_banks, open_training_banks, open_validation_bank
+from fewshot.cli.run_banks import open_base_banks, open_training_banks, open_validation_bank
 from fewshot.cli.run_options import Options
 from fewshot.cli.run_weights import load_into, start_from, without_pretraining
 from fewshot.cli.side_information import check_alike, described, described_bank, joined
+from fewshot.cli.tested_banks import open_test_banks
 from fewshot.data.bank import Bank
 from fewshot.data.image_format import ImageFormat
 from fewshot.episodes.views import ViewProtocol

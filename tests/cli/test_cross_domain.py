@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fewshot.cli.run_banks import check_disjoint
+from fewshot.cli.seen_classes import check_disjoint
 from fewshot.data.bank import Bank
 from fewshot.errors import FewshotError
 from fewshot.leaderboard.table import read
