@@ -72,10 +72,11 @@ def _check_augment(augment: Augment, bank: Bank, device: torch.device) -> None:
         raise FewshotError(
             f"{where} makes {found} of images {list(images.shape)}; expected as many torch.float32 images of as many channels"
         )
-    side = getattr(own, "makes_size", None)
-    if side is not None and made.shape[2:] != (side, side):
+    # One that promises nothing may make any size.
+    height, width = size_after(own, *made.shape[2:])
+    if made.shape[2:] != (height, width):
         raise FewshotError(
-            f"{where} makes images {list(made.shape)}; its makes_size={side} promises {side}x{side} pixels"
+            f"{where} makes images {list(made.shape)}; its makes_size={own.makes_size} promises {height}x{width} pixels"
         )
     most = float(made.max())
     if not most <= _LARGEST:

@@ -102,9 +102,10 @@ def meta_train(
         if other is not None:
             check_image_format(images, other, "fewshot.learners.learner.trained_format(bank, augment)")
     bank = bank.near(fabric.device)
-    base = bank if base_bank is None else base_bank.near(fabric.device)
-    if base_bank is None and bank.is_images and learner.scores_frozen_features:
-        base = in_format(bank, images)
+    if base_bank is not None:
+        base = base_bank.near(fabric.device)
+    else:
+        base = in_format(bank, images) if bank.is_images and learner.scores_frozen_features else bank
     if not learner.reads_attributes:
         bank, base = bank.without_attributes(), base.without_attributes()
     if learner.trains_on_images:

@@ -129,9 +129,15 @@ def test_a_test_of_a_checkpoint_tells_what_it_was_trained_with(fewshot, tmp_path
 
 def test_without_any_of_it_a_configuration_has_the_hash_that_it_had():
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        plain, few, pooled, mixed = (
+        plain, few, pooled, mixed, consistent = (
             compose("config", overrides=words)
-            for words in ([], ["data.base_classes=6"], ["episodes.train.pool=6"], ["task_augmentation=mlti"])
+            for words in (
+                [],
+                ["data.base_classes=6"],
+                ["episodes.train.pool=6"],
+                ["task_augmentation=mlti"],
+                ["learner=hybrid_consistency"],
+            )
         )
     # As in files of weights that were made before there were these keys.
     old = OmegaConf.create(OmegaConf.to_container(plain, resolve=False))
@@ -140,6 +146,9 @@ def test_without_any_of_it_a_configuration_has_the_hash_that_it_had():
     assert recipe_text.config_hash(old) == hashes[0]
     assert len(set(hashes)) == 4
     assert recipe_text.describe_learner(old) == "metric_learner"
+    old = OmegaConf.create(OmegaConf.to_container(consistent, resolve=False))
+    del old.learner.strong.size
+    assert recipe_text.config_hash(old) == recipe_text.config_hash(consistent)
 
 
 def test_a_checkpoint_without_the_keys_is_tested(fewshot, tmp_path):

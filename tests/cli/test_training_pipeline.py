@@ -31,8 +31,8 @@ TEST = [
 ]
 DATA = ["data=mini_imagenet", "data.root=raw", "data.prepared=prepared", "data.pipeline=simpleshot"]
 CLASSIFIER = [
-    *DATA, "learner=classifier", "head=nearest_centroid", "augment=resized_crop", "backbone.width=4", "training.epochs=1", "training.batch_size=6",
-    "episodes.val.way=2", "episodes.val.episodes=2", *TEST,
+    *DATA, *TEST, "learner=classifier", "head=nearest_centroid", "augment=resized_crop", "backbone.width=4",
+    "training.epochs=1", "training.batch_size=6", "episodes.val.way=2", "episodes.val.episodes=2",
 ]  # fmt: skip
 
 
